@@ -1,0 +1,31 @@
+# Each target works alone on a machine with Python 3.11, gcc and make; the second set-up is a no-op.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup reproduce test test-all bench lint
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+reproduce: $(READY)
+	$(BIN)/python -m figures reproduce --out results/reproduce
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2
+
+test-all: $(READY)
+	$(BIN)/python -m pytest -n 2 -m 'slow or not slow'
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

@@ -1,0 +1,8 @@
+"""What every room shares and that knows none of them: checked arguments, one-line errors, files written whole.
+
+It never imports another room, and nothing here is about signs or sparsity.
+"""
+
+from commons.checks import InputError, choice, finite, nearest, number, refuse
+
+__all__ = ["InputError", "choice", "finite", "nearest", "number", "refuse"]

@@ -1,0 +1,1 @@
+"""Sparse training of any torch.nn.Module."""
