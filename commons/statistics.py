@@ -1,0 +1,96 @@
+"""Intervals for the few seeds that experiments have, and for proportions: what every table and verdict quotes.
+
+Nothing here knows what was measured. SciPy is imported only when a quantile is asked for.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from commons.checks import finite, number, refuse
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and the ends of its confidence interval; `n` is the number of independent values behind it."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f} ± {(self.high - self.low) / 2:.2f} (n={self.n})"
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+
+def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
+    """Mean of independent values and Student's t interval; infinitely wide for a single value.
+
+    Raises:
+        InputError: no value, a value that is not finite, or confidence outside (0, 1).
+    """
+    x = finite("values", values).ravel()
+    number("confidence", confidence, above=0, below=1)
+    if not len(x):
+        refuse("values", values, "a non-empty list of numbers")
+    mean = float(x.mean())
+    if len(x) == 1:
+        return Interval(mean, -math.inf, math.inf, 1)
+    from scipy.stats import t
+
+    half = float(t.ppf((1 + confidence) / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x)))
+    return Interval(mean, mean - half, mean + half, len(x))
+
+
+def paired_interval(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Interval:
+    """Interval of the mean of first − second, whose entries belong together one by one (the same seed).
+
+    Raises:
+        InputError: lengths differ, or as `mean_interval`.
+    """
+    a, b = finite("first", first).ravel(), finite("second", second).ravel()
+    if len(a) != len(b):
+        refuse("second", f"{len(b)} values", f"of the length of first, {len(a)}")
+    return mean_interval(a - b, confidence)
+
+
+def paired_p_value(first: ArrayLike, second: ArrayLike) -> float:
+    """Two-sided p-value of the paired t test; 1 where all differences are 0, 0 where all are the same other number."""
+    difference = finite("first", first).ravel() - finite("second", second).ravel()
+    spread = difference.std(ddof=1) if len(difference) > 1 else math.nan
+    if math.isnan(spread) or not difference.any():
+        return 1.0
+    if spread == 0:
+        return 0.0
+    from scipy.stats import t
+
+    statistic = abs(difference.mean()) / (spread / math.sqrt(len(difference)))
+    return float(2 * t.sf(statistic, len(difference) - 1))
+
+
+def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
+    """P-values adjusted for testing all of them (Holm 1979, step-down Bonferroni), in the order given."""
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return adjusted
+
+
+def wilson(successes: ArrayLike, trials: ArrayLike, confidence: float = 0.95) -> tuple[NDArray[np.float64], ...]:
+    """Low and high ends of Wilson's score interval (1927, eq. 4) for successes out of trials; broadcasts."""
+    from scipy.stats import norm
+
+    k, n = np.broadcast_arrays(finite("successes", successes), finite("trials", trials))
+    z = float(norm.ppf((1 + number("confidence", confidence, above=0, below=1)) / 2))
+    centre = (k + z * z / 2) / (n + z * z)
+    half = z / (n + z * z) * np.sqrt(k * (n - k) / n + z * z / 4)
+    return np.maximum(centre - half, 0), np.minimum(centre + half, 1)
