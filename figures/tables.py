@@ -1,0 +1,52 @@
+"""Rows of results as CSV, Markdown and HTML: one list of mappings, three forms.
+
+Numbers are formatted here and computed elsewhere.
+"""
+
+import csv
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from commons.files import write_csv, write_text
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def cell(value: object) -> str:
+    """A value as a reader wants it: floats to four significant digits, absence as a dash."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def markdown(rows: Rows) -> str:
+    """Rows, all with the keys of the first, as a GitHub table."""
+    body = [[cell(value).replace("|", "\\|") for value in row.values()] for row in rows]
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *body]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def html_table(rows: Rows) -> str:
+    """Rows, all with the keys of the first, as an HTML table; every text is escaped."""
+
+    def line(tag: str, values: Sequence[object]) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(cell(value))}</{tag}>" for value in values) + "</tr>\n"
+
+    body = "".join(line("td", list(row.values())) for row in rows)
+    return f"<table>\n<thead>{line('th', list(rows[0]))}</thead>\n<tbody>\n{body}</tbody></table>\n"
+
+
+def write_table(rows: Rows, stem: Path) -> None:
+    """Write stem.csv with full precision and stem.md as it is read."""
+    write_csv(stem.with_suffix(".csv"), rows)
+    write_text(stem.with_suffix(".md"), markdown(rows))
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file, every value as text."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
