@@ -1,0 +1,27 @@
+"""Signs of weights: recorded while a network trains, counted by layer and epoch, compared between networks.
+
+Nothing here trains or prunes.
+"""
+
+from sparse_training.signs.compare import SignCounts, agreement, count_signs, flipped, flips_by_layer, total
+from sparse_training.signs.flips import FlipTable, LayerEpoch, flip_table
+from sparse_training.signs.packed import Frame, SignHistory, SignWriter, pack_signs
+from sparse_training.signs.tracker import SignTracker, SparseNetwork
+
+__all__ = [
+    "FlipTable",
+    "Frame",
+    "LayerEpoch",
+    "SignCounts",
+    "SignHistory",
+    "SignTracker",
+    "SignWriter",
+    "SparseNetwork",
+    "agreement",
+    "count_signs",
+    "flip_table",
+    "flipped",
+    "flips_by_layer",
+    "pack_signs",
+    "total",
+]
