@@ -49,8 +49,8 @@ class LayerEpoch:
         """Shares in [0, 1] for a table: of the weights named in the class, nothing where there are none."""
         row: dict[str, Any] = {key: getattr(self, key) for key in ("layer", "epoch", "weights", "active")}
         row["share_zero"] = _share(self.zero, self.active)
-        row["flipped_since_init"] = _share(self.since_init.flipped, self.since_init.active)
-        row["flipped_since_previous"] = _share(self.flipped, self.compared)
+        row["since_init"] = _share(self.since_init.flipped, self.since_init.active)
+        row["since_previous"] = _share(self.flipped, self.compared)
         row["surviving_flips"] = _share(self.surviving, self.compared)
         row["flips_per_weight"] = _share(self.cumulative, self.weights)
         if self.reference is not None:
@@ -92,7 +92,7 @@ class FlipTable:
         return next((e for e in epochs if np.count_nonzero(last > e) < share * max(len(last), 1)), epochs[-1])
 
     def network(self) -> list[LayerEpoch]:
-        """The rows summed over layers, one an epoch, under the layer name `network`."""
+        """The rows summed over layers, one an epoch, under the layer name `total`."""
         return [_sum([row for row in self.rows if row.epoch == epoch]) for epoch in self.epochs]
 
 
@@ -191,7 +191,7 @@ def _sum(rows: list[LayerEpoch]) -> LayerEpoch:
         for key in ("weights", "active", "zero", "compared", "flipped", "surviving", "cumulative")
     }
     return LayerEpoch(
-        layer="network",
+        layer="total",
         epoch=rows[0].epoch,
         since_init=sum((row.since_init for row in rows), start=zero),
         reference=sum(against, start=zero) if against else None,
