@@ -1,0 +1,84 @@
+"""What every data set offers, and the one order of an epoch, from (seed, epoch) alone.
+
+It never reads a file.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from commons.checks import choice, number, refuse
+from sparse_training.seeding import generator
+
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Data(ABC):
+    """Images of shape (C, H, W) with integer labels, split into train and test.
+
+    Batches are (x, y): x (B, C, H, W) float32, normalised by channel with statistics of the training set; y (B,) int64.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]
+    n_train: int
+    n_test: int
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    @abstractmethod
+    def train(self, epoch: int, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+        """Augmented batches of one epoch on the device, the same for the same (seed, epoch).
+
+        Process `rank` of `world` takes every world-th image of the epoch's order. The last batch may be smaller; with
+        world > 1 the last n_train mod world images are left out, so that all processes make equally many steps.
+        """
+
+    @abstractmethod
+    def test(self, batch_size: int) -> Iterator[Batch]:
+        """The test set in its own order, not augmented; the last batch may be smaller."""
+
+    @abstractmethod
+    def _take(self, split: str, index: Tensor) -> Batch:
+        """Images of a split by index (n,) int64 on the CPU, not augmented."""
+
+    def samples(self, split: str, n: int | None = None, seed: int = 0) -> Batch:
+        """n images of "train" or "test", not augmented, drawn without replacement by the seed; all, in order, for None.
+
+        Raises:
+            InputError: another split, or n not in [1, size of the split].
+        """
+        size = {"train": self.n_train, "test": self.n_test}[choice("split", split, ("train", "test"))]
+        if n is None:
+            return self._take(split, torch.arange(size))
+        number("n", n, at_least=1, at_most=size, integer=True)
+        return self._take(split, torch.randperm(size, generator=generator(seed, "samples"))[:n])
+
+
+def epoch_order(n: int, epoch: int, seed: int, rank: int, world: int) -> Tensor:
+    """Indices (n // world,) int64 that process `rank` sees in an epoch, in order.
+
+    Raises:
+        InputError: epoch below 0, rank not in [0, world), or fewer images than processes.
+    """
+    number("epoch", epoch, at_least=0, integer=True)
+    number("world", world, at_least=1, integer=True)
+    number("rank", rank, at_least=0, below=world, integer=True)
+    if n < world:
+        refuse("world", world, f"at most the number of training images, {n}")
+    order = torch.randperm(n, generator=generator(seed, "order", epoch))
+    return order[: n - n % world][rank::world]
+
+
+def chunks(index: Tensor, batch_size: int) -> tuple[Tensor, ...]:
+    """index in pieces of batch_size; InputError where that is below 1."""
+    number("batch_size", batch_size, at_least=1, integer=True)
+    return torch.split(index, batch_size)

@@ -1,0 +1,38 @@
+"""Two small networks for small images: a fully connected one and a convolutional one with batch normalisation.
+
+Neither has a published weight file; the first is LeNet-300-100 (LeCun et al. 1998) with rectifiers.
+"""
+
+from collections import OrderedDict
+
+from torch import nn
+
+
+def mlp(in_channels: int, image_size: int, num_classes: int) -> nn.Module:
+    """Fully connected, hidden widths 300 and 100: (B, C, H, H) -> logits (B, num_classes)."""
+    return nn.Sequential(
+        OrderedDict(
+            flatten=nn.Flatten(),
+            fc1=nn.Linear(in_channels * image_size**2, 300),
+            relu1=nn.ReLU(inplace=True),
+            fc2=nn.Linear(300, 100),
+            relu2=nn.ReLU(inplace=True),
+            fc3=nn.Linear(100, num_classes),
+        )
+    )
+
+
+def cnn(in_channels: int, image_size: int, num_classes: int) -> nn.Module:
+    """Convolutions of width 16, 32 and 64, the last two with stride 2, each with batch normalisation; then a mean."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for index, (fan_in, fan_out, stride) in enumerate(((in_channels, 16, 1), (16, 32, 2), (32, 64, 2)), start=1):
+        layers[f"conv{index}"] = nn.Conv2d(fan_in, fan_out, 3, stride=stride, padding=1, bias=False)
+        layers[f"bn{index}"] = nn.BatchNorm2d(fan_out)
+        layers[f"relu{index}"] = nn.ReLU(inplace=True)
+    layers["avgpool"] = nn.AdaptiveAvgPool2d(1)
+    layers["flatten"] = nn.Flatten()
+    layers["fc"] = nn.Linear(64, num_classes)
+    for module in layers.values():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return nn.Sequential(layers)
