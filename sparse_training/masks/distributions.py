@@ -46,10 +46,15 @@ def from_scores(scores: Mapping[str, Tensor], density: float, distribution: str 
         if bool(torch.isnan(score).any()):
             refuse(f"scores[{name!r}]", "nan", "a number for each weight")
     masks = select(scores, density, distribution)
+    warn_of_empty_layers(masks)
+    return masks
+
+
+def warn_of_empty_layers(masks: Masks) -> None:
+    """Name the layers without an active weight in an `EmptyLayer` warning at the caller's caller."""
     empty = [layer.name for layer in masks.layers() if not layer.active]
     if empty:
-        warnings.warn(f"no active weight is left in {', '.join(empty)}", EmptyLayer, stacklevel=2)
-    return masks
+        warnings.warn(f"no active weight is left in {', '.join(empty)}", EmptyLayer, stacklevel=3)
 
 
 def check_request(density: float, distribution: str) -> None:
