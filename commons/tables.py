@@ -11,7 +11,7 @@ def aligned(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows, all with the keys of the first, as a padded Markdown table; numbers to the right, None as a dash."""
     if not rows:
         return ""
-    texts = [[_text(value) for value in row.values()] for row in rows]
+    texts = [[cell(value).replace("|", "\\|") for value in row.values()] for row in rows]
     heads = [str(key) for key in rows[0]]
     right = [all(isinstance(row[key], int | float | None) for row in rows) for key in rows[0]]
     widths = [max(len(text) for text in column) for column in zip(heads, *texts, strict=True)]
@@ -24,8 +24,10 @@ def aligned(rows: Sequence[Mapping[str, Any]]) -> str:
     return line(heads) + rule + "".join(map(line, texts))
 
 
-def _text(value: object) -> str:
+def cell(value: object) -> str:
+    """A value as a reader wants it: floats to four significant digits, yes or no, absence as a dash."""
     if value is None:
         return "–"
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text.replace("|", "\\|")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

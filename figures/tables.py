@@ -10,24 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from commons.files import write_csv, write_text
+from commons.tables import aligned, cell
 
 Rows = Sequence[Mapping[str, Any]]
-
-
-def cell(value: object) -> str:
-    """A value as a reader wants it: floats to four significant digits, absence as a dash."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def markdown(rows: Rows) -> str:
-    """Rows, all with the keys of the first, as a GitHub table."""
-    body = [[cell(value).replace("|", "\\|") for value in row.values()] for row in rows]
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *body]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def html_table(rows: Rows) -> str:
@@ -43,7 +28,7 @@ def html_table(rows: Rows) -> str:
 def write_table(rows: Rows, stem: Path) -> None:
     """Write stem.csv with full precision and stem.md as it is read."""
     write_csv(stem.with_suffix(".csv"), rows)
-    write_text(stem.with_suffix(".md"), markdown(rows))
+    write_text(stem.with_suffix(".md"), aligned(rows))
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
