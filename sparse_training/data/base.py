@@ -20,7 +20,7 @@ Batch = tuple[Tensor, Tensor]
 class Data(ABC):
     """Images of shape (C, H, W) with integer labels, split into train and test.
 
-    Batches are (x, y): x (B, C, H, W) float32, normalised by channel with statistics of the training set; y (B,) int64.
+    Batches are (x, y): x (B, C, H, W) float32, normalised channel by channel; y (B,) int64.
     """
 
     name: str

@@ -3,6 +3,6 @@
 No network here knows of masks or signs, and building one leaves the global random state as it was.
 """
 
-from sparse_training.models.registry import MODELS, Factory, build
+from sparse_training.models.registry import INPUTS, MODELS, Factory, build
 
-__all__ = ["MODELS", "Factory", "build"]
+__all__ = ["INPUTS", "MODELS", "Factory", "build"]

@@ -26,6 +26,16 @@ MODELS: dict[str, Factory] = {
     "deit_small": deit_small,
 }
 
+# (in_channels, image_size, num_classes) that each network was published for; of the two small ones, those of digits.
+INPUTS: dict[str, tuple[int, int, int]] = {
+    "mlp": (1, 8, 10),
+    "cnn": (1, 8, 10),
+    "resnet20": (3, 32, 10),
+    "resnet18": (3, 32, 10),
+    "resnet50": (3, 224, 1000),
+    "deit_small": (3, 224, 1000),
+}
+
 
 def build(name: str, *, in_channels: int = 3, image_size: int = 32, num_classes: int = 10, seed: int = 0) -> nn.Module:
     """Build a network on the CPU, float32, in training mode, for images (B, in_channels, image_size, image_size).

@@ -1,0 +1,106 @@
+"""`python -m sparse_training masks`: prunes a network at initialization, prints the counts by layer, writes the masks.
+
+It trains nothing.
+"""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from commons.cli import Parser
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from sparse_training.masks import Masks
+
+
+def register(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the command."""
+    parser = commands.add_parser("masks", help="prune a network at initialization", description=__doc__)
+    parser.add_argument("--model", required=True, help="mlp, cnn, resnet20, resnet18, ... or package.module:callable")
+    parser.add_argument("--score", default="random", help="random, magnitude, snip, grasp or synflow")
+    parser.add_argument("--density", type=float, required=True, help="share of the prunable weights to keep, in (0, 1]")
+    parser.add_argument("--distribution", default="global", help="global, uniform, erk, balanced, or N:M such as 2:4")
+    parser.add_argument("--data", help="data set of the batch that snip and grasp need; gives the sizes below")
+    parser.add_argument("--root", help="folder of the data set")
+    parser.add_argument("--samples", type=int, default=128, help="images in the batch")
+    parser.add_argument("--in-channels", type=int, help="channels of an image (default: the model's published ones)")
+    parser.add_argument("--image-size", type=int, help="pixels a side (default: as published)")
+    parser.add_argument("--classes", type=int, help="number of classes (default: as published)")
+    parser.add_argument("--include", nargs="+", default=[], metavar="PATTERN", help="prune only matching weights")
+    parser.add_argument("--exclude", nargs="+", default=[], metavar="PATTERN", help="leave matching weights dense")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the weights, the batch and random masks")
+    parser.add_argument("--device", default="cpu", help="where scores are computed")
+    parser.add_argument("--out", default="masks.safetensors", help="file to write")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Make the masks, print the table and write the file."""
+    import warnings
+
+    from sparse_training.masks import EmptyLayer, make_masks
+
+    model, batch = _network_and_batch(args)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", EmptyLayer)
+        masks = make_masks(
+            model,
+            args.density,
+            args.score,
+            args.distribution,
+            batch=batch,
+            seed=args.seed,
+            include=args.include,
+            exclude=args.exclude,
+        )
+    print(table(masks, model), end="")
+    for warning in caught:
+        print(f"warning: {warning.message}", file=sys.stderr)
+    masks.save(args.out)
+    print(f"wrote {args.out}")
+
+
+def table(masks: "Masks", model: "nn.Module") -> str:
+    """Layer, shape, active weights and density in percent, then the totals over prunable and over all parameters."""
+    from commons.tables import aligned
+
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    left = parameters - masks.total + masks.active
+    counts: list[tuple[str, str | None, int, int]] = [
+        (layer.name, "×".join(map(str, layer.shape)), layer.active, layer.total) for layer in masks.layers()
+    ]
+    counts += [("prunable weights", None, masks.active, masks.total), ("all parameters", None, left, parameters)]
+    return aligned(
+        [
+            {"layer": name, "shape": shape, "active": active, "of": total, "density %": 100 * active / total}
+            for name, shape, active, total in counts
+        ]
+    )
+
+
+def _network_and_batch(args: argparse.Namespace) -> "tuple[nn.Module, tuple[Tensor, Tensor] | None]":
+    """The network, and a batch of the data set; without one, an image of zeros where only its shape matters."""
+    import torch
+
+    from commons.checks import InputError
+    from sparse_training import data, models
+    from sparse_training.masks import SCORES
+
+    source = data.load(args.data, args.root) if args.data else None
+    if source is not None:
+        published = (source.shape[0], source.shape[1], source.num_classes)
+    else:
+        published = models.INPUTS.get(args.model, (3, 32, 10))
+    given = (args.in_channels, args.image_size, args.classes)
+    channels, size, classes = (own if own is not None else other for own, other in zip(given, published, strict=True))
+    model = models.build(args.model, in_channels=channels, image_size=size, num_classes=classes, seed=args.seed).to(
+        args.device
+    )
+    if source is not None:
+        return model, source.samples("train", min(args.samples, source.n_train), args.seed)
+    if args.score in ("snip", "grasp"):
+        raise InputError(f"score={args.score!r} needs a batch: name a data set with --data")
+    shape_only = (torch.zeros(1, channels, size, size), torch.zeros(1, dtype=torch.int64))
+    return model, shape_only if args.score in SCORES and SCORES[args.score].needs_batch else None

@@ -1,0 +1,72 @@
+"""One image file to RGB pixels, or one line that says why not; torchvision decodes JPEG where it is installed.
+
+A file is never partly decoded, and none larger than Pillow's limit for decompression bombs is decoded at all.
+"""
+
+import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from commons.checks import InputError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff", ".gif"}
+
+# Pillow refuses above twice its limit and only warns below that; a warning would pass unseen in a long training run.
+warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+_FAULTS = (OSError, SyntaxError, ValueError, MemoryError, EOFError, RuntimeError, Image.DecompressionBombError)
+
+
+def open_image(path: Path) -> Image.Image:
+    """The image decoded to RGB.
+
+    Raises:
+        InputError: the file is missing, no image, truncated, corrupt, or has more pixels than Pillow's limit.
+    """
+    try:
+        with Image.open(path) as image:
+            fast = _jpeg_decoder() if image.format == "JPEG" and image.mode in ("L", "RGB") else None
+            if fast is not None:
+                return Image.fromarray(fast(path))
+            # Transparency of a palette is only converted without a warning by way of RGBA.
+            return (image.convert("RGBA") if image.mode == "P" else image).convert("RGB")
+    except (*_FAULTS, Image.DecompressionBombWarning) as fault:
+        reason = " ".join(str(fault).split()) or type(fault).__name__
+    raise InputError(f"image {str(path)!r} cannot be decoded: {reason}")
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(height, width) from the header alone; raises as `open_image`."""
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except (*_FAULTS, Image.DecompressionBombWarning) as fault:
+        reason = " ".join(str(fault).split()) or type(fault).__name__
+    raise InputError(f"image {str(path)!r} cannot be decoded: {reason}")
+
+
+def pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """(3, H, W) uint8 of an RGB image."""
+    return np.asarray(image, dtype=np.uint8).transpose(2, 0, 1)
+
+
+@cache
+def _jpeg_decoder() -> Callable[[Path], NDArray[np.uint8]] | None:
+    """torchvision's decoder, path -> (H, W, 3) uint8, or None where torchvision cannot be imported."""
+    try:
+        from torchvision.io import ImageReadMode, decode_jpeg, read_file
+    except (ImportError, RuntimeError, OSError):
+        return None
+
+    def decode(path: Path) -> NDArray[np.uint8]:
+        image: Any = decode_jpeg(read_file(str(path)), mode=ImageReadMode.RGB)
+        array: NDArray[np.uint8] = image.permute(1, 2, 0).numpy()
+        return array
+
+    return decode
