@@ -1,0 +1,142 @@
+"""Metric, energy and radius of any chart: integrated by SymPy where it can, else by quadrature to 1e-12.
+
+It decides nothing about a flow; the closed forms of the known charts are in `parametrization`.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import sympy as sp
+
+from commons import InputError
+from theory.quadrature import integrate
+from theory.roots import increasing_root
+
+if TYPE_CHECKING:
+    from theory.parametrization import Array, Chart
+
+U = sp.Symbol("u", real=True)
+TOLERANCE = 1e-12
+LARGEST_LATENT = 1e150
+PROBES = [sp.Rational(*x) for x in ((-13, 5), (-1, 3), (1, 7), (9, 4))]
+
+
+class Derived:
+    """What follows from one chart θ = φ(u).
+
+    energy: E(u) = 2∫₀^u φφ′/g as a SymPy expression, or None where SymPy cannot integrate it.
+    source: "symbolic" or "quadrature".   order: e with θ ~ ±|u|^e at 0 (1 for a chart with φ′(0) > 0).
+    """
+
+    def __init__(self, chart: "Chart") -> None:
+        self.theta, self.speed = sp.sympify(chart.chart(U)), sp.sympify(chart.speed(U))
+        if sp.limit(self.theta, U, 0) != 0:
+            raise InputError(f"chart={self.theta} is not 0 at u=0")
+        slope = self.theta.diff(U)
+        positive = sp.Symbol("u", positive=True)
+        self.order = float(sp.limit((U * slope / self.theta).subs(U, positive), positive, 0, "+"))
+        integrand = sp.simplify(2 * self.theta * slope / self.speed)
+        self._theta, self._slope, self._speed, self._integrand = (
+            sp.lambdify(U, expression, "numpy") for expression in (self.theta, slope, self.speed, integrand)
+        )
+        self.energy, self._closed_from = self._closed_form(integrand)
+        self._closed = sp.lambdify(U, self.energy if self.energy is not None else U, "numpy")
+        self.source = "quadrature" if self.energy is None else "symbolic"
+
+    def metric_expression(self, theta: sp.Expr) -> sp.Expr:
+        """g as an expression in θ."""
+        target = sp.Dummy(real=True)
+        try:
+            inverses = sp.solve(self.theta - target, U)
+        except NotImplementedError:
+            inverses = []
+        for inverse in inverses:
+            latents = [inverse.subs(target, point).evalf(30) for point in PROBES]
+            if all(abs(self.theta.subs(U, u) - x) < 1e-20 for u, x in zip(latents, PROBES, strict=True)):
+                return sp.simplify(self.speed.subs(U, inverse)).subs(target, theta)
+        raise InputError(f"chart={self.theta} has no inverse that SymPy can write; use `metric` on numbers")
+
+    def metric(self, theta: "Array") -> "Array":
+        return self._value(self._speed, self.latent(theta))
+
+    def radius(self, theta: "Array") -> "Array":
+        return self._radius(self.latent(theta))
+
+    def weight(self, radius: "Array") -> "Array":
+        return self._value(self._theta, self._solve(self._radius, self._radius_slope, radius))
+
+    def stretch(self, radius: "Array") -> "Array":
+        # The ratio is flat at 0 where φ′(0) > 0, so a tiny radius stands for 0.
+        away = np.where(np.abs(radius) < 1e-100, 1e-100, radius)
+        return self.weight(away) / away
+
+    def latent(self, theta: "Array") -> "Array":
+        """u of each θ; InputError where θ is outside the range of φ."""
+        return self._solve(partial(self._value, self._theta), partial(self._value, self._slope), theta)
+
+    def _closed_form(self, integrand: sp.Expr) -> tuple[sp.Expr | None, float]:
+        """(E(u), the least |u| from which on it agrees with quadrature), or (None, inf) where it nowhere does."""
+        energy = sp.integrate(integrand, U)
+        if energy.has(sp.Integral):
+            return None, np.inf
+        energy = sp.simplify(energy - energy.subs(U, 0))
+        if sp.simplify(self.theta + self.theta.subs(U, -U)) == 0:
+            energy = energy.subs(U, sp.Abs(U))
+        points = 2.0 ** np.arange(3, -20, -1)
+        numeric = sp.lambdify(U, energy, "numpy")
+        with np.errstate(all="ignore"):
+            for u in points:
+                both = np.array([-u, u])
+                if not np.allclose(self._value(numeric, both), self._quadrature(both), rtol=TOLERANCE, atol=0):
+                    return (None, np.inf) if u == points[0] else (energy, float(2 * u))
+        return energy, 0.0
+
+    def _radius(self, u: "Array") -> "Array":
+        energy = self._value(self._closed, u) if self.energy is not None else np.zeros(u.shape)
+        near = np.abs(u) < self._closed_from
+        energy[near] = self._quadrature(u[near])
+        return np.copysign(np.sqrt(energy), u)
+
+    def _radius_slope(self, u: "Array") -> "Array":
+        return self._value(self._integrand, u) / (2 * self._radius(u))
+
+    def _quadrature(self, u: "Array") -> "Array":
+        energy, error = integrate(lambda x, rows: self._value(self._integrand, x), np.zeros(u.shape), u)
+        if np.any(error > TOLERANCE * energy):
+            raise InputError(f"chart={self.theta} has an energy that quadrature does not resolve to {TOLERANCE:g}")
+        return energy
+
+    @staticmethod
+    def _value(function: Callable[["Array"], "Array"], u: "Array") -> "Array":
+        """A lambdified expression as an array of u's shape, also where the expression is a constant."""
+        return np.array(np.broadcast_to(function(u), u.shape), dtype=np.float64)
+
+    def _solve(
+        self, function: Callable[["Array"], "Array"], slope: Callable[["Array"], "Array"], target: "Array"
+    ) -> "Array":
+        """The u at which an increasing function that is 0 at 0 meets each target."""
+        target = np.asarray(target, dtype=np.float64)
+        sign, size = np.where(target < 0, -1.0, 1.0).ravel(), np.abs(target).ravel()
+
+        def excess(u: "Array") -> tuple["Array", "Array"]:
+            value = sign * function(sign * u) - size
+            return np.where(np.isnan(value), np.inf, value), slope(sign * u)
+
+        high = np.ones(size.shape)
+        with np.errstate(all="ignore"):
+            while (short := excess(high)[0] < 0).any():
+                if high.max() > LARGEST_LATENT:
+                    raise InputError(f"theta={float(target.ravel()[short][0])!r} is outside the range of {self.theta}")
+                high = np.where(short, 2 * high, high)
+            while (far := (excess(high / 2)[0] > 0) & (size > 0)).any():
+                high = np.where(far, high / 2, high)
+            root = increasing_root(excess, high / 2, high)
+        return (sign * np.where(size == 0, 0.0, root)).reshape(target.shape)
+
+
+@lru_cache(maxsize=64)
+def derive(chart: "Chart") -> Derived:
+    """The chart's `Derived`, worked out once for equal charts."""
+    return Derived(chart)
