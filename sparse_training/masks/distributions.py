@@ -64,7 +64,7 @@ def check_request(density: float, distribution: str) -> None:
     pattern = n_of_m(distribution)
     if pattern is None and (distribution not in DISTRIBUTIONS or distribution == "N:M"):
         expected = f"one of {', '.join(DISTRIBUTIONS)} with numbers for N and M, such as 2:4"
-        refuse("distribution", distribution, expected, nearest(distribution, DISTRIBUTIONS))
+        refuse("distribution", distribution, expected, nearest(distribution.lower(), DISTRIBUTIONS))
     if pattern is not None and not isclose(density, pattern[0] / pattern[1], rel_tol=1e-6):
         refuse("density", density, f"{pattern[0] / pattern[1]:g}, the density of {distribution}")
 
