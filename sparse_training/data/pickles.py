@@ -93,7 +93,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
             raise pickle.UnpicklingError(f"a {type(value).__name__} instead of a dictionary")
         return {_text(key): item.values if isinstance(item, _Array) else item for key, item in value.items()}
     except _FAULTS as fault:
-        reason = str(fault) or "it ends early"
+        reason = " ".join(str(fault).split()) or "it ends early"
     raise InputError(f"{str(path)!r} cannot be read, it is truncated, corrupt or unsafe: {reason}")
 
 

@@ -155,13 +155,13 @@ def test_weights_scored_minus_infinity_go_first():
 
 
 def test_erk_redistributes_what_does_not_fit():
-    """Clamping once loses weights: on ResNet-18 at density 0.2 that realises 0.177."""
+    """Clamping once loses weights: on ResNet-18 at density 0.2 that realises 0.174."""
     model = models.build("resnet18")
     weights = prunable(model).values()
     level = 0.2 * sum(weight.numel() for weight in weights) / sum(sum(weight.shape) for weight in weights)
     clamped = sum(min(weight.numel(), level * sum(weight.shape)) for weight in weights)
     masks = make_masks(model, 0.2, "random", "erk")
-    assert clamped / masks.total < 0.199
+    assert clamped / masks.total == pytest.approx(0.174, abs=5e-4)
     assert masks.active == round(0.2 * masks.total)
 
 

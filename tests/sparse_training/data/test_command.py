@@ -1,0 +1,73 @@
+"""`data DIR` tells what a folder holds, and a mistake ends in one line with status 2."""
+
+import pytest
+from PIL import Image
+
+from commons.cli import Parser
+from sparse_training.commands.data import register
+
+CLASSES = ("ant", "bee", "cow")
+
+
+def execute(*arguments):
+    parser = Parser(prog="program")
+    register(parser.add_subparsers())
+    return parser.execute(["data", *map(str, arguments)])
+
+
+def refusal(capsys, *arguments):
+    with pytest.raises(SystemExit) as end:
+        execute(*arguments)
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_cifar_files_are_recognised(cifar10_pickles, capsys):
+    assert execute(cifar10_pickles[0]) == 0
+    out = capsys.readouterr().out
+    for words in ("cifar10: python pickles", "not the official files", "100 images, 10 a class", "20 images", "32×32"):
+        assert words in out
+
+
+def test_binary_files_are_recognised(cifar10_binary, capsys):
+    execute(cifar10_binary[0] / "cifar-10-batches-bin")
+    assert "cifar10: binary files" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("classes", "size", "name"),
+    [
+        (("ant", "bee"), 8, "folder"),
+        (["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"], 32, "cifar10"),
+        ([f"class{index:02d}" for index in range(100)], 32, "cifar100"),
+        ([f"class{index:02d}" for index in range(100)], 33, "folder"),
+        ([f"n{index:08d}" for index in range(1000)], 40, "imagenet"),
+    ],
+)
+def test_image_folders_are_named_as_load_knows_them(classes, size, name, tmp_path, capsys):
+    for split in ("train", "val"):
+        for kind in classes:
+            (tmp_path / split / kind).mkdir(parents=True)
+            Image.new("RGB", (size, size)).save(tmp_path / split / kind / "0.png")
+    execute(tmp_path)
+    assert f" {name}: image files" in capsys.readouterr().out
+
+
+def test_verify_names_every_bad_image(tmp_path, rng, write, capsys):
+    write.images(tmp_path, rng, ("train", "test"), CLASSES, 2)
+    assert execute(tmp_path, "--verify") == 0
+    for path in ("train/ant/001.png", "test/cow/000.png"):
+        (tmp_path / path).write_bytes(b"")
+    assert execute(tmp_path, "--verify") == 1
+    captured = capsys.readouterr()
+    assert "2 images cannot be decoded" in captured.out
+    assert "ant/001.png" in captured.err
+    assert "cow/000.png" in captured.err
+
+
+def test_mistakes_end_in_one_line(tmp_path, capsys):
+    assert "existing folder" in refusal(capsys, tmp_path / "absent")
+    assert "holds no data set" in refusal(capsys, tmp_path)
+    (tmp_path / "train" / "ant").mkdir(parents=True)
+    assert "neither test/ nor val/" in refusal(capsys, tmp_path)
