@@ -1,0 +1,13 @@
+"""How a weight is written or stepped: Sign-In, and HAM, spred and PILoT beside it; `sparsify` puts one on a network.
+
+No reparametrization knows a schedule or a mask's origin.
+"""
+
+from sparse_training.reparam.base import Factors, Reparam
+from sparse_training.reparam.ham import HAM
+from sparse_training.reparam.sign_in import SignIn
+from sparse_training.reparam.sparse import Layer, Sparse, sparsify
+
+REPARAMS: dict[str, type[Reparam]] = {reparam.name: reparam for reparam in (SignIn, HAM)}
+
+__all__ = ["HAM", "REPARAMS", "Factors", "Layer", "Reparam", "SignIn", "Sparse", "sparsify"]

@@ -1,0 +1,47 @@
+"""HAM, hyperbolic aware minimization (arXiv 2506.02630): a multiplicative step on θ after each optimizer step.
+
+It keeps no second factor and no state of its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from commons.checks import number
+from sparse_training.reparam.base import Reparam
+from sparse_training.reparam.sparse import Layer
+
+LARGEST_EXPONENT = 5.0
+
+
+@dataclass(frozen=True)
+class HAM(Reparam):
+    """θ ← θ · exp(clip(η(−α sign(θ) ∇L − decay), ±5)) after each step of any optimizer with learning rate η.
+
+    ∇L: the gradient that the step used. decay: the paper's β, which shrinks weights at the rate η · decay; it is no
+    relation of Sign-In's β.
+
+    Raises:
+        InputError: alpha or decay is negative.
+    """
+
+    name: ClassVar[str] = "ham"
+
+    alpha: float = 200.0
+    decay: float = 1e-3
+
+    def __post_init__(self) -> None:
+        number("alpha", self.alpha, at_least=0)
+        number("decay", self.decay, at_least=0)
+
+    def after_step(self, layers: Sequence[Layer], optimizer: torch.optim.Optimizer) -> None:
+        rate = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+        for layer in layers:
+            (theta,) = layer.parameters
+            if theta.grad is None:
+                continue
+            lr = rate[id(theta)]
+            exponent = theta.sign().mul_(theta.grad).mul_(-self.alpha * lr).sub_(self.decay * lr)
+            theta.mul_(exponent.clamp_(-LARGEST_EXPONENT, LARGEST_EXPONENT).exp_())
