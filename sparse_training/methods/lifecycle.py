@@ -6,7 +6,7 @@ It never runs the loop: engine.py does, the same one for every method.
 from abc import ABC
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -79,7 +79,9 @@ class Method(ABC):
     Masks change by training.sparse.set_masks(masks, training.optimizer), and only so.
     """
 
-    name = "abstract"
+    name: ClassVar[str]
+    reparams: ClassVar[tuple[str, ...]] = ("sign-in", "ham", "spred", "pilot")
+    """Reparametrizations for which the method is defined."""
 
     def cycles(self) -> int:
         """How many times the run goes through the configured epochs and the learning-rate schedule."""

@@ -4,6 +4,7 @@ It never changes the support.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from sparse_training.methods.lifecycle import Method
 
@@ -12,4 +13,4 @@ from sparse_training.methods.lifecycle import Method
 class Static(Method):
     """Every moment as `Method` has it."""
 
-    name = "static"
+    name: ClassVar[str] = "static"

@@ -1,0 +1,154 @@
+"""Optimizers and learning-rate schedules of a run: settings as values, and what they build.
+
+Weight decay is stated as its effect on θ; how that reaches factors is the reparametrization's.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from commons.checks import number, refuse
+
+Groups = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Optimizer(ABC):
+    """lr: the peak learning rate. weight_decay: λ as a plain weight feels it. vectors: whether biases and
+    normalisations decay too."""
+
+    name: ClassVar[str]
+
+    lr: float = 0.1
+    weight_decay: float = 0.0
+    vectors: bool = True
+
+    def __post_init__(self) -> None:
+        number("optimizer.lr", self.lr, above=0)
+        number("optimizer.weight_decay", self.weight_decay, at_least=0)
+
+    @abstractmethod
+    def build(self, groups: Groups) -> torch.optim.Optimizer:
+        """The optimizer over parameter groups, each with its own weight decay."""
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent with coupled weight decay."""
+
+    name: ClassVar[str] = "sgd"
+
+    momentum: float = 0.9
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        number("optimizer.momentum", self.momentum, at_least=0, below=1)
+        if self.nesterov and not self.momentum:
+            refuse("optimizer.momentum", self.momentum, "above 0, as nesterov=true asks")
+
+    def build(self, groups: Groups) -> torch.optim.Optimizer:
+        return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov)
+
+
+@dataclass(frozen=True)
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+
+    name: ClassVar[str] = "adamw"
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for beta in self.betas:
+            number("optimizer.betas", beta, at_least=0, below=1)
+        number("optimizer.eps", self.eps, above=0)
+
+    def build(self, groups: Groups) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps)
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {kind.name: kind for kind in (SGD, AdamW)}
+
+
+@dataclass(frozen=True)
+class Schedule(ABC):
+    """warm_up: epochs over which the rate rises linearly from its first step's share to the peak."""
+
+    name: ClassVar[str]
+
+    warm_up: float = 0.0
+
+    def __post_init__(self) -> None:
+        number("schedule.warm_up", self.warm_up, at_least=0)
+
+    def factor(self, step: int, steps_per_epoch: int, steps: int) -> float:
+        """Learning rate of step `step` of `steps` (from 0) as a share of the peak."""
+        rise = self.warm_up * steps_per_epoch
+        if step < rise:
+            return (step + 1) / (rise + 1)
+        return self.after_warm_up(step - rise, steps_per_epoch, max(steps - rise, 1))
+
+    @abstractmethod
+    def after_warm_up(self, step: float, steps_per_epoch: int, steps: float) -> float:
+        """The share of the peak `step` steps after the warm-up, of the `steps` that follow it."""
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """The peak rate throughout."""
+
+    name: ClassVar[str] = "constant"
+
+    def after_warm_up(self, step: float, steps_per_epoch: int, steps: float) -> float:
+        return 1.0
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """½(1 + cos πt), t from 0 to 1 after the warm-up (Loshchilov & Hutter 2017, one cycle)."""
+
+    name: ClassVar[str] = "cosine"
+
+    def after_warm_up(self, step: float, steps_per_epoch: int, steps: float) -> float:
+        return 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+@dataclass(frozen=True)
+class Step(Schedule):
+    """Times `drop` at each epoch of `drops`, counted from the start of training."""
+
+    name: ClassVar[str] = "step"
+
+    drops: tuple[float, ...] = ()
+    drop: float = 0.1
+
+    def after_warm_up(self, step: float, steps_per_epoch: int, steps: float) -> float:
+        epoch = step / steps_per_epoch + self.warm_up
+        return self.drop ** sum(epoch >= bound for bound in self.drops)
+
+
+@dataclass(frozen=True)
+class Triangular(Schedule):
+    """Linear from 0 to the peak at the share `peak` of training and back to 0 (Smith 2017)."""
+
+    name: ClassVar[str] = "triangular"
+
+    peak: float = 0.3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        number("schedule.peak", self.peak, above=0, below=1)
+
+    def after_warm_up(self, step: float, steps_per_epoch: int, steps: float) -> float:
+        share = (step + 1) / steps
+        return share / self.peak if share < self.peak else max(1 - share, 1 / steps / 2) / (1 - self.peak)
+
+
+SCHEDULES: dict[str, type[Schedule]] = {kind.name: kind for kind in (Constant, Cosine, Step, Triangular)}
