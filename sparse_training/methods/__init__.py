@@ -3,9 +3,15 @@
 They decide which weights are active and when; scores, schedules and the loop live elsewhere.
 """
 
+from sparse_training.methods.acdc import ACDC
+from sparse_training.methods.gmp import GMP
+from sparse_training.methods.iterative import IMP, LRR
 from sparse_training.methods.lifecycle import Method, Training
+from sparse_training.methods.rigl import RiGL
+from sparse_training.methods.set import SET
+from sparse_training.methods.soft_threshold import STR
 from sparse_training.methods.static import Static
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (Static,)}
+METHODS: dict[str, type[Method]] = {method.name: method for method in (Static, GMP, ACDC, STR, RiGL, SET, IMP, LRR)}
 
-__all__ = ["METHODS", "Method", "Static", "Training"]
+__all__ = ["ACDC", "GMP", "IMP", "LRR", "METHODS", "SET", "STR", "Method", "RiGL", "Static", "Training"]

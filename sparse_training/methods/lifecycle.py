@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sparse_training.masks import Masks
+from sparse_training.masks import Masks, prunable
 from sparse_training.reparam.sparse import Sparse
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class Training:
 
     step: optimizer steps finished, in [0, total_steps]; inside `on_step` the step just made is counted.
     cycle_steps: steps of one pass through the learning-rate schedule; total_steps is `Method.cycles` of them.
+    start_masks: `start_masks()`, for `begin`: those that the configuration asks for, at its density.
     sparse: the network with its masks, from `sparsify` on. optimizer: built after `Method.begin`, over every parameter
     that the network then has. generator: the method's own CPU stream, kept through a restart.
     """
@@ -58,6 +59,11 @@ class Training:
         """Share of the training that is done, in [0, 1]."""
         return self.step / self.total_steps
 
+    def dense_masks(self) -> Masks:
+        """Masks under which every prunable weight is active; for `begin`."""
+        chosen = prunable(self.model, self.config.mask.include, self.config.mask.exclude)
+        return Masks({name: torch.ones_like(weight, dtype=torch.bool) for name, weight in chosen.items()})
+
     def sparsify(self, masks: Masks) -> None:
         """Give the network these masks and the configured reparametrization; to be called once, in `begin`."""
         from sparse_training.reparam.sparse import sparsify
@@ -83,8 +89,8 @@ class Method(ABC):
     reparams: ClassVar[tuple[str, ...]] = ("sign-in", "ham", "spred", "pilot")
     """Reparametrizations for which the method is defined."""
 
-    def cycles(self) -> int:
-        """How many times the run goes through the configured epochs and the learning-rate schedule."""
+    def cycles(self, density: float) -> int:
+        """How many times the run goes through the configured epochs and learning-rate schedule to reach a density."""
         return 1
 
     def begin(self, training: Training) -> None:

@@ -1,6 +1,6 @@
-"""Change a layer's support: keep the largest weights, drop the smallest and grow others; exact counts, ties by index.
+"""Choose a support anew: keep the largest weights, drop the smallest and grow others; exact counts, ties by index.
 
-It returns new masks and touches neither weights nor optimizers.
+It returns new masks and touches no weight.
 """
 
 from collections.abc import Mapping
@@ -8,8 +8,18 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sparse_training.masks import Masks
+from sparse_training.masks import Masks, prunable
 from sparse_training.masks.distributions import highest, select
+from sparse_training.methods.lifecycle import Training
+
+
+def all_active(training: Training) -> Masks:
+    """Masks that keep every weight that the configuration lets prune."""
+    if hasattr(training, "sparse"):
+        return Masks({name: torch.ones_like(mask) for name, mask in training.sparse.masks.items()})
+    choice = training.config.mask
+    weights = prunable(training.model, choice.include, choice.exclude)
+    return Masks({name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()})
 
 
 def keep_largest(weights: Mapping[str, Tensor], density: float, within: Masks | None = None) -> Masks:
@@ -31,3 +41,12 @@ def replace(weight: Tensor, mask: Tensor, count: int, growth: Tensor) -> Tensor:
     kept = highest(torch.where(mask, weight.abs(), -torch.inf).flatten(), active - count).view_as(mask)
     grown = highest(torch.where(kept, -torch.inf, growth).flatten(), count).view_as(mask)
     return kept | grown
+
+
+@torch.no_grad()
+def zero_state(optimizer: torch.optim.Optimizer) -> None:
+    """Set momentum and running averages of every parameter to 0; step counts stay."""
+    for state in optimizer.state.values():
+        for key, value in state.items():
+            if isinstance(value, Tensor) and key != "step":
+                value.zero_()

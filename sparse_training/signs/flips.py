@@ -91,7 +91,7 @@ class FlipTable:
         epochs = self.epochs
         return next((e for e in epochs if np.count_nonzero(last > e) < share * max(len(last), 1)), epochs[-1])
 
-    def network(self) -> list[LayerEpoch]:
+    def totals(self) -> list[LayerEpoch]:
         """The rows summed over layers, one an epoch, under the layer name `total`."""
         return [_sum([row for row in self.rows if row.epoch == epoch]) for epoch in self.epochs]
 
