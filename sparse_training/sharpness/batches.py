@@ -1,0 +1,61 @@
+"""Samples read once, in the order given, and kept: what a curvature is measured on cannot change between products.
+
+It never shuffles, drops or augments.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from commons.checks import refuse
+
+Batch = tuple[Tensor, Tensor]
+Data = Batch | Iterable[Batch]
+
+
+def fixed_batches(data: Data) -> list[Batch]:
+    """The batches of data: an (x, y) pair of tensors with equally many rows, or an iterable of such pairs.
+
+    Raises:
+        InputError: no sample at all, or something that is no such pair.
+    """
+    pair = isinstance(data, (tuple, list)) and len(data) == 2 and all(isinstance(part, Tensor) for part in data)
+    batches = [_checked(batch) for batch in ([data] if pair else data)]
+    batches = [(x, y) for x, y in batches if len(x)]
+    if not batches:
+        refuse("data", "no sample", "at least one sample")
+    return batches
+
+
+def count(batches: list[Batch]) -> int:
+    """Number of samples."""
+    return sum(len(x) for x, _ in batches)
+
+
+def share(batches: list[Batch], rank: int, world: int) -> list[Batch]:
+    """The samples that process `rank` of `world` measures: a contiguous part, empty where there are too few."""
+    n = count(batches)
+    first, last = n * rank // world, n * (rank + 1) // world
+    parts, start = [], 0
+    for x, y in batches:
+        low, high = max(first - start, 0), min(last - start, len(x))
+        if low < high:
+            parts.append((x[low:high], y[low:high]))
+        start += len(x)
+    return parts
+
+
+def chunks(batches: list[Batch], size: int) -> Iterator[Batch]:
+    """The batches cut into pieces of at most `size` samples."""
+    for x, y in batches:
+        yield from zip(torch.split(x, size), torch.split(y, size), strict=True)
+
+
+def _checked(batch: object) -> Batch:
+    if not isinstance(batch, (tuple, list)) or len(batch) != 2 or not all(isinstance(part, Tensor) for part in batch):
+        refuse("data", type(batch).__name__, "a pair (x, y) of tensors or an iterable of such pairs")
+    x, y = batch
+    if not x.ndim or not y.ndim or len(x) != len(y):
+        refuse("data", f"x {tuple(x.shape)}, y {tuple(y.shape)}", "a pair of tensors with equally many rows")
+    return x, y

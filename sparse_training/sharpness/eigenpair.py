@@ -1,0 +1,35 @@
+"""`Eigenpair`: an eigenvalue with everything needed to believe it or not.
+
+It computes nothing.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Eigenpair:
+    """An eigenvalue λ and unit eigenvector v of a symmetric operator, with what is known about them.
+
+    value: λ = vᵀHv. vector: (size,). residual: ‖Hv − λv‖, the distance to some eigenvalue at most.
+    error: estimate of |λ − exact|: the residual, or residual²/gap once the gap is resolved; never below the precision.
+    upper_bound: no eigenvalue lies beyond it with probability `confidence` over the random start; nan without one.
+    hvps: products H v. gradient_equivalents: the same work in gradients. converged: whether error ≤ tol·|λ|, and
+    `reason` says why or why not.
+    """
+
+    value: float
+    vector: Tensor
+    residual: float
+    error: float
+    hvps: int
+    gradient_equivalents: float
+    converged: bool
+    reason: str
+    upper_bound: float = float("nan")
+    confidence: float = 0.99
+
+    def __str__(self) -> str:
+        state = "converged" if self.converged else "NOT CONVERGED"
+        return f"{self.value:.6g} ± {self.error:.1g} ({state} after {self.hvps} products: {self.reason})"

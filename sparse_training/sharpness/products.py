@@ -1,0 +1,94 @@
+"""How H v is formed for one piece of the data: graph kept, graph rebuilt, linearized, compiled, or Gauss-Newton.
+
+Nothing here knows about masks, batches or processes; v and H v are lists of tensors in the parameters' shapes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Tensors = Sequence[Tensor]
+Product = Callable[[Tensors], Tensors]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some samples: the network's output on them as a function of its leaves, and their share of the mean loss."""
+
+    output: Callable[[Tensors], Tensor]
+    loss: Callable[[Tensor], Tensor]
+
+    def objective(self, leaves: Tensors) -> Tensor:
+        """Share of the mean loss, a scalar."""
+        return self.loss(self.output(leaves))
+
+
+def gradient(value: Tensor, leaves: Tensors, create_graph: bool = True) -> Tensors:
+    """∂value/∂leaves; zeros for a leaf that the value does not depend on."""
+    if not value.requires_grad:
+        return [torch.zeros_like(leaf) for leaf in leaves]
+    return torch.autograd.grad(value, leaves, create_graph=create_graph, materialize_grads=True)
+
+
+def transposed(outputs: Tensors, inputs: Tensors, cotangents: Tensors) -> Tensors:
+    """(∂outputs/∂inputs)ᵀ cotangents; the graph stays; zeros where no output depends on an input."""
+    pairs = [(output, seed) for output, seed in zip(outputs, cotangents, strict=True) if output.requires_grad]
+    if not pairs:
+        return [torch.zeros_like(leaf) for leaf in inputs]
+    roots, seeds = zip(*pairs, strict=True)
+    return torch.autograd.grad(roots, inputs, seeds, retain_graph=True, materialize_grads=True)
+
+
+def kept(piece: Piece, leaves: Tensors, slope: Tensors) -> Product:
+    """Reverse over reverse on the kept graph of the gradient `slope`: H v = (∂slope/∂θ)ᵀ v (Pearlmutter 1994)."""
+    return lambda v: transposed(slope, leaves, v)
+
+
+def rebuilt(piece: Piece, leaves: Tensors, slope: Tensors) -> Product:
+    """Reverse over reverse on a graph that lives for one product."""
+    return lambda v: transposed(gradient(piece.objective(leaves), leaves), leaves, v)
+
+
+def linearized(piece: Piece, leaves: Tensors, slope: Tensors) -> Product:
+    """Forward over reverse: the directional derivative of the gradient, linearized once at the leaves."""
+    _, tangent = torch.func.linearize(_gradient_of(piece, leaves), *(leaf.detach() for leaf in leaves))
+    return lambda v: tangent(*v)
+
+
+def compiled(piece: Piece, leaves: Tensors, slope: Tensors) -> Product:
+    """Forward over reverse through torch.compile; the first product waits for the compiler."""
+    points, function = tuple(leaf.detach() for leaf in leaves), _gradient_of(piece, leaves)
+    derivative: Product = torch.compile(lambda v: torch.func.jvp(function, points, v)[1])
+    return lambda v: derivative(tuple(v))
+
+
+def gauss_newton(piece: Piece, leaves: Tensors, slope: Tensors) -> Product:
+    """Jᵀ (∂²loss/∂output²) J v on kept graphs (Schraudolph 2002); J v as the transpose of a transpose."""
+    output = piece.output(leaves)
+    if not output.requires_grad:
+        return lambda v: [torch.zeros_like(leaf) for leaf in leaves]
+    at_output = output.detach().requires_grad_()
+    output_slope = gradient(piece.loss(at_output), [at_output])
+    seed = torch.zeros_like(output, requires_grad=True)
+    back = torch.autograd.grad(output, leaves, seed, create_graph=True, materialize_grads=True)
+
+    def product(v: Tensors) -> Tensors:
+        forward = transposed(back, [seed], v)
+        return transposed([output], leaves, transposed(output_slope, [at_output], forward))
+
+    return product
+
+
+def rebuilt_gauss_newton(piece: Piece, leaves: Tensors, slope: Tensors) -> Product:
+    """`gauss_newton` on graphs that live for one product."""
+    return lambda v: gauss_newton(piece, leaves, slope)(v)
+
+
+def _gradient_of(piece: Piece, leaves: Tensors) -> Callable[..., tuple[Tensor, ...]]:
+    def objective(*values: Tensor) -> Tensor:
+        return piece.objective(values)
+
+    gradients: Callable[..., tuple[Tensor, ...]] = torch.func.grad(objective, argnums=tuple(range(len(leaves))))
+    return gradients
