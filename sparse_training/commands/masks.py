@@ -31,7 +31,6 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument("--include", nargs="+", default=[], metavar="PATTERN", help="prune only matching weights")
     parser.add_argument("--exclude", nargs="+", default=[], metavar="PATTERN", help="leave matching weights dense")
     parser.add_argument("--seed", type=int, default=0, help="seed of the weights, the batch and random masks")
-    parser.add_argument("--device", default="cpu", help="where scores are computed")
     parser.add_argument("--out", default="masks.safetensors", help="file to write")
     parser.set_defaults(run=run)
 
@@ -95,9 +94,7 @@ def _network_and_batch(args: argparse.Namespace) -> "tuple[nn.Module, tuple[Tens
         published = models.INPUTS.get(args.model, (3, 32, 10))
     given = (args.in_channels, args.image_size, args.classes)
     channels, size, classes = (own if own is not None else other for own, other in zip(given, published, strict=True))
-    model = models.build(args.model, in_channels=channels, image_size=size, num_classes=classes, seed=args.seed).to(
-        args.device
-    )
+    model = models.build(args.model, in_channels=channels, image_size=size, num_classes=classes, seed=args.seed)
     if source is not None:
         return model, source.samples("train", min(args.samples, source.n_train), args.seed)
     if args.score in ("snip", "grasp"):
