@@ -7,6 +7,10 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from theory.discrete import beta_after_steps as beta_after_steps
+    from theory.discrete import beta_under_weight_decay as beta_under_weight_decay
+    from theory.discrete import escape_learning_rate as escape_learning_rate
+    from theory.invariants import fate as fate
     from theory.invariants import invariant as invariant
     from theory.invariants import limit_point as limit_point
     from theory.invariants import margin as margin
@@ -23,9 +27,19 @@ if TYPE_CHECKING:
     from theory.parametrization import Standard as Standard
     from theory.parametrization import metric as metric
     from theory.parametrization import reset as reset
+    from theory.proof import Proof as Proof
+    from theory.proof import Step as Step
+    from theory.proof import Theorem as Theorem
+    from theory.theorems import THEOREM_5_1 as THEOREM_5_1
+    from theory.theorems import THEOREM_5_2 as THEOREM_5_2
+    from theory.theorems import THEOREM_5_4 as THEOREM_5_4
+    from theory.theorems import THEOREMS as THEOREMS
 
 _HOME = {
-    "invariants": ["invariant", "limit_point", "margin", "recovers", "separatrix"],
+    "discrete": ["beta_after_steps", "beta_under_weight_decay", "escape_learning_rate"],
+    "proof": ["Proof", "Step", "Theorem"],
+    "theorems": ["THEOREMS", "THEOREM_5_1", "THEOREM_5_2", "THEOREM_5_4"],
+    "invariants": ["fate", "invariant", "limit_point", "margin", "recovers", "separatrix"],
     "parametrization": [
         "Chart",
         "ChartFlow",

@@ -62,6 +62,12 @@ def recovers(a0: ArrayLike, w0: ArrayLike, flow: Flow) -> NDArray[np.bool_]:
     return inside.reshape(a0.shape)
 
 
+def fate(a0: ArrayLike, w0: ArrayLike, flow: Flow) -> NDArray[np.str_]:
+    """ "recovers", "saddle" (the flow ends in (0, 0)) or "stuck" (anywhere else at loss ¼ or above), elementwise."""
+    a, w = _radii(a0, w0, flow)
+    return np.where(recovers(a0, w0, flow), "recovers", np.where(np.abs(a) == np.abs(w), "saddle", "stuck"))
+
+
 def separatrix(flow: Flow, n: int = 512, extent: float = 2.0) -> tuple[Array, Array]:
     """(a, w), each (n,) float64: the curve ρ_a + ρ_w = 0, w > 0 > a, from the saddle to the edge of [−extent, extent]².
 

@@ -1,0 +1,49 @@
+"""python -m theory: prove every statement, print it, and exit with status 1 if one fails.
+
+It imports SymPy only once there is something to prove.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from commons import choice
+from commons.cli import Parser
+from commons.files import write_text
+
+
+def prove(args: argparse.Namespace) -> int:
+    """Prove the chosen theorems and show them."""
+    from theory.document import latex, record, text
+    from theory.proof import Theorem
+    from theory.theorems import THEOREMS
+
+    chosen: tuple[Theorem, ...] = THEOREMS
+    if args.theorem:
+        name = choice("--theorem", args.theorem, [theorem.name for theorem in THEOREMS])
+        chosen = tuple(theorem for theorem in THEOREMS if theorem.name == name)
+    if args.json:
+        print(json.dumps([record(theorem) for theorem in chosen], indent=1, ensure_ascii=False))
+    else:
+        for theorem in chosen:
+            print(text(theorem))
+        proved = sum(theorem.prove().holds for theorem in chosen)
+        print(f"{proved} of {len(chosen)} proved")
+    if args.latex:
+        write_text(args.latex, latex(chosen))
+    return 0 if all(theorem.prove().holds for theorem in chosen) else 1
+
+
+def main() -> int:
+    """Parse the command line and run it."""
+    parser = Parser(prog="python -m theory", description="Prove the theorems about the single neuron, step by step.")
+    parser.add_argument("--theorem", metavar="NAME", help="only this one, such as 5.2 (all)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    parser.add_argument("--latex", metavar="FILE", type=Path, help="also write an article that pdflatex compiles")
+    parser.set_defaults(run=prove)
+    return parser.execute()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
