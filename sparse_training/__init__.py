@@ -1,1 +1,52 @@
-"""Sparse training of any torch.nn.Module."""
+"""Sparse training of any torch.nn.Module: masks, reparametrizations, methods, signs, transplants and sharpness.
+
+Importing it loads nothing heavy: each name is imported from its home when it is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sparse_training.config import Config as Config
+    from sparse_training.engine import NonFinite as NonFinite
+    from sparse_training.engine import Preempted as Preempted
+    from sparse_training.engine import Summary as Summary
+    from sparse_training.engine import train as train
+    from sparse_training.masks import Masks as Masks
+    from sparse_training.masks import make_masks as make_masks
+    from sparse_training.masks import prunable as prunable
+    from sparse_training.networks import load_network as load_network
+    from sparse_training.networks import save_network as save_network
+    from sparse_training.reparam import HAM as HAM
+    from sparse_training.reparam import PILoT as PILoT
+    from sparse_training.reparam import SignIn as SignIn
+    from sparse_training.reparam import Sparse as Sparse
+    from sparse_training.reparam import Spred as Spred
+    from sparse_training.reparam import sparsify as sparsify
+    from sparse_training.runs import Run as Run
+    from sparse_training.sharpness import HessianOperator as HessianOperator
+    from sparse_training.sharpness import max_eigenvalue as max_eigenvalue
+    from sparse_training.signs import SignTracker as SignTracker
+
+_HOME = {
+    "config": ["Config"],
+    "engine": ["NonFinite", "Preempted", "Summary", "train"],
+    "masks": ["Masks", "make_masks", "prunable"],
+    "networks": ["load_network", "save_network"],
+    "reparam": ["HAM", "PILoT", "SignIn", "Sparse", "Spred", "sparsify"],
+    "runs": ["Run"],
+    "sharpness": ["HessianOperator", "max_eigenvalue"],
+    "signs": ["SignTracker"],
+}
+_MODULE = {name: module for module, names in _HOME.items() for name in names}
+__all__ = sorted(_MODULE)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULE:
+        raise AttributeError(f"module 'sparse_training' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"sparse_training.{_MODULE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -45,7 +45,9 @@ class Layer:
         """The optimizer's tensors of the shape of the weight: momentum, running averages."""
         shape = self.mask.shape
         held = (optimizer.state[p] for p in self.parameters if p in optimizer.state)
-        return [value for state in held for value in state.values() if isinstance(value, Tensor) and value.shape == shape]
+        return [
+            value for state in held for value in state.values() if isinstance(value, Tensor) and value.shape == shape
+        ]
 
 
 class Sparse:
@@ -54,8 +56,14 @@ class Sparse:
     model: the network, changed in place. reparam: how its weights are written, or None.
     """
 
-    def __init__(self, model: nn.Module, layers: list[Layer], reparam: Reparam | None) -> None:
+    def __init__(self, model: nn.Module, layers: list[Layer], reparam: Reparam | None, names: list[str]) -> None:
         self.model, self.reparam, self._layers = model, reparam, layers
+        self._names = names
+
+    @property
+    def reparametrized(self) -> bool:
+        """Whether the optimizer holds factors instead of θ."""
+        return any(layer.factors is not None for layer in self._layers)
 
     @property
     def masks(self) -> Masks:
@@ -66,6 +74,19 @@ class Sparse:
         """θ of every masked weight by its original parameter name, detached; not to be written to."""
         with torch.no_grad():
             return {layer.name: layer.theta.detach() for layer in self._layers}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The state dict of the plain network, as `merge` would have it, without building one."""
+        state, merged = self.model.state_dict(), self.weights()
+        return {name: merged[name] if name in merged else state[name] for name in self._names}
+
+    def load_masks(self, masks: Masks) -> None:
+        """Take masks as the support that the weights already have; nothing is zeroed or grown."""
+        check_same_layers(masks, self.masks)
+        for layer in self._layers:
+            layer.mask = _like(masks[layer.name], layer.mask)
+            if layer.factors is not None:
+                layer.factors.mask = layer.mask
 
     @torch.no_grad()
     def after_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -95,7 +116,7 @@ class Sparse:
         """
         check_same_layers(masks, self.masks)
         for layer in self._layers:
-            new = masks[layer.name].to(layer.mask.device)
+            new = _like(masks[layer.name], layer.mask)
             unchanged, grown = layer.mask & new, new & ~layer.mask
             for tensor in layer.states(optimizer) if optimizer is not None else ():
                 tensor.masked_fill_(~unchanged, 0.0)
@@ -178,19 +199,27 @@ def sparsify(model: nn.Module, masks: Masks, reparam: Reparam | None = None) -> 
         InputError: masks that do not fit, or a reparametrized weight that two modules share.
     """
     masks.check(model)
+    names = list(model.state_dict())
     layers = []
     for name in masks:
         owner, _, attribute = name.rpartition(".")
         module = model.get_submodule(owner)
         parameter = module.get_parameter(attribute)
-        layers.append(Layer(name, module, attribute, masks[name].to(parameter.device)))
+        layers.append(Layer(name, module, attribute, _like(masks[name], parameter)))
         parameter.masked_fill_(~layers[-1].mask, 0.0)
     charts = None if reparam is None else reparam.factors([layer.mask for layer in layers])
     for layer, chart in zip(layers, charts or (), strict=charts is not None):
         _refuse_shared(model, layer)
         parametrize.register_parametrization(layer.module, layer.attribute, chart)
         layer.factors = chart
-    return Sparse(model, layers, reparam)
+    return Sparse(model, layers, reparam, names)
+
+
+def _like(mask: Tensor, model: Tensor) -> Tensor:
+    """mask on the device and with the strides of model; the same tensor where it has them."""
+    if mask.device == model.device and mask.stride() == model.stride():
+        return mask
+    return torch.empty_like(model, dtype=torch.bool).copy_(mask)
 
 
 def check_same_layers(masks: Masks, known: Masks) -> None:

@@ -1,0 +1,95 @@
+"""`python -m sparse_training train`: one run from a preset and options, begun or gone on with.
+
+Every setting has a name in TOML and in --set; the options are names for the commonest of them.
+"""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from commons.cli import Parser
+
+if TYPE_CHECKING:
+    from sparse_training.config import Config
+
+OPTIONS = {
+    "data": ("data.root", "DIR", "folder of the data set"),
+    "density": ("mask.density", "SHARE", "share of the prunable weights to keep, in (0, 1]; 1 is dense"),
+    "mask": ("mask.score", "SCORE[:DISTRIBUTION]", "random, magnitude, snip, grasp or synflow"),
+    "method": ("method", "NAME", "static, gmp, acdc, str, rigl, set, imp or lrr"),
+    "reparam": ("reparam", "NAME", "none, sign-in, ham, spred or pilot"),
+    "epochs": ("epochs", "N", "epochs of training"),
+    "device": ("engine.device", "NAME", "cpu, cuda, ..."),
+    "seed": ("seed", "N", "determines weights, masks and order"),
+}
+
+
+def register(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the command."""
+    parser = commands.add_parser("train", help="train a network, or go on with a run", description=__doc__)
+    add_settings(parser)
+    parser.add_argument("--out", required=True, metavar="RUN", help="folder of the run")
+    parser.add_argument("--show", action="store_true", help="print the complete configuration and do not train")
+    parser.set_defaults(run=run)
+
+
+def add_settings(parser: Parser) -> None:
+    """Add the options from which `configuration` builds one."""
+    parser.add_argument("--preset", metavar="NAME", help="digits-mlp, cifar10-resnet20, ... (see presets/)")
+    parser.add_argument("--config", metavar="FILE", help="TOML file of settings, over the preset's")
+    for option, (path, metavar, text) in OPTIONS.items():
+        parser.add_argument(f"--{option}", metavar=metavar, default=argparse.SUPPRESS, help=f"{text} ({path})")
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="any setting")
+
+
+def configuration(args: argparse.Namespace) -> "Config":
+    """Preset, then file, then options, then --set."""
+    from pathlib import Path
+
+    from commons.checks import InputError
+    from sparse_training.config import Config
+    from sparse_training.settings import from_toml
+
+    config = Config.preset(args.preset) if args.preset else Config()
+    if args.config:
+        try:
+            text = Path(args.config).read_text(encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"config={args.config!r} cannot be read: {error.strerror}") from None
+        config = config.with_tree(from_toml(text, args.config))
+    settings = [f"{path}={getattr(args, option)}" for option, (path, *_) in OPTIONS.items() if option in args]
+    if ":" in getattr(args, "mask", ""):
+        score, _, distribution = args.mask.partition(":")
+        settings += [f"mask.score={score}", f'mask.distribution="{distribution}"']
+    return config.with_set([*settings, *args.set])
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, with a bar of epochs on stderr, and print the last epoch's metrics."""
+    import warnings
+
+    from commons.cli import progress
+    from sparse_training.engine import Preempted, train
+
+    config = configuration(args)
+    if args.show:
+        print(config.to_toml(), end="")
+        return 0
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    with progress() as bar:
+        task = bar.add_task("train", total=config.epochs * config.method.cycles(config.mask.density))
+
+        def show(metrics: dict[str, Any]) -> None:
+            loss, accuracy = metrics["train_loss"], metrics["test_accuracy"]
+            bar.update(task, completed=metrics["epoch"], description=f"loss {loss:.3f}, test {accuracy:.2f} %")
+
+        try:
+            summary = train(config, args.out, progress=show)
+        except Preempted as stopped:
+            print(stopped, file=sys.stderr)
+            return 0
+    print(
+        f"{args.out}: {summary.epochs} epochs, density {summary.density:.2%}, test accuracy "
+        f"{summary.test_accuracy:.2f} %, test loss {summary.test_loss:.4f}, {summary.seconds:.1f} s"
+    )
+    return 0

@@ -1,0 +1,121 @@
+"""Data parallel training over the processes of torchrun: gradients are averaged, and the others follow the first.
+
+One process needs none of it: every function is then the identity.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from commons.checks import InputError
+from sparse_training.masks import Masks
+
+
+@dataclass(frozen=True)
+class World:
+    """Process `rank` of `size`; rank 0 is the one that writes."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def broadcast(self, value: Any) -> Any:
+        """The first process's value, on every process."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box)
+        return box[0]
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all processes, by rank."""
+        if self.size == 1:
+            return [value]
+        box: list[Any] = [None] * self.size
+        dist.all_gather_object(box, value)
+        return box
+
+    def sum(self, value: Tensor) -> Tensor:
+        """The sum over processes, in place."""
+        if self.size > 1:
+            dist.all_reduce(value)
+        return value
+
+    def average(self, tensors: Iterable[Tensor]) -> None:
+        """Replace tensors by their mean over processes, in place and in one message."""
+        held = list(tensors)
+        if self.size == 1 or not held:
+            return
+        flat = torch.cat([tensor.flatten() for tensor in held])
+        dist.all_reduce(flat)
+        flat /= self.size
+        for tensor, part in zip(held, flat.split([tensor.numel() for tensor in held]), strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+    def check_equal(self, masks: Masks) -> None:
+        """Raise InputError unless every process holds the same masks."""
+        if self.size == 1:
+            return
+        digest = hashlib.sha256()
+        for name, mask in masks.items():
+            digest.update(name.encode() + mask.cpu().contiguous().numpy().tobytes())
+        found = self.gather(digest.hexdigest())
+        other = next((rank for rank, value in enumerate(found) if value != found[0]), None)
+        if other is not None:
+            raise InputError(f"the masks of process {other} differ from those of process 0")
+
+
+def join(device: torch.device) -> World:
+    """The world that torchrun announces in the environment, joined by nccl on cuda and gloo elsewhere; else one process."""
+    if "WORLD_SIZE" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
+        return World()
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return World(dist.get_rank(), dist.get_world_size())
+
+
+class SharedBatchNorm(nn.Module):
+    """Batch normalization over the batches of all processes, so that their number changes no result; any device.
+
+    Holds the parameters and buffers of the layer it stands for, under the same names.
+    """
+
+    def __init__(self, layer: nn.modules.batchnorm._BatchNorm) -> None:
+        super().__init__()
+        self._parameters.update(layer._parameters)
+        self._buffers.update(layer._buffers)
+        self.eps, self.momentum = layer.eps, layer.momentum
+
+    def forward(self, x: Tensor) -> Tensor:
+        view = (1, -1, *[1] * (x.ndim - 2))
+        mean, var = self.running_mean, self.running_var
+        if self.training:
+            mean, var = self._statistics(x.float())
+        scale = torch.rsqrt(var + self.eps) * self.weight
+        shift = self.bias - mean * scale
+        return torch.addcmul(shift.view(view), x, scale.view(view)).to(x.dtype)
+
+    def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and biased variance (C,) over all processes; the running ones follow, the variance unbiased."""
+        from torch.distributed.nn.functional import all_reduce
+
+        axes = [0, *range(2, x.ndim)]
+        count = x.numel() // x.shape[1] * dist.get_world_size()
+        mean = all_reduce(x.sum(axes)) / count
+        centred = x - mean.view(1, -1, *[1] * (x.ndim - 2))
+        var = all_reduce(centred.square().sum(axes)) / count
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            rate = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
+            self.running_mean.lerp_(mean, rate)
+            self.running_var.lerp_(var * count / (count - 1), rate)
+        return mean, var

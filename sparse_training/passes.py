@@ -1,0 +1,155 @@
+"""Forward, loss and backward of a batch, eager, compiled or as a CUDA graph, and the evaluation of a network.
+
+It steps no optimizer and knows no masks.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from sparse_training.config import Config
+from sparse_training.data import Data
+from sparse_training.distributed import World
+
+WARM_UP_PASSES = 3  # before a CUDA graph is captured, as torch.cuda.graph asks
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """0-d tensors: the mean loss of a batch and how many of it were classified right."""
+
+    loss: Tensor
+    correct: Tensor
+
+
+class Passes:
+    """Passes of one network; batches of the configured size may run compiled or captured, others run eager."""
+
+    def __init__(self, model: nn.Module, config: Config, device: torch.device, batch_size: int) -> None:
+        self.model, self._config, self._device, self._batch = model, config, device, batch_size
+        self._compiled: Callable[[Tensor], Tensor] = torch.compile(model) if config.engine.compile else model
+        self._graph: _Graph | None = None
+
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """The training loss of a batch, eager."""
+        return self._loss(self._forward(x, eager=True), y)
+
+    def __call__(self, x: Tensor, y: Tensor) -> Outcome:
+        """Gradients of the mean training loss in every parameter's `.grad`, which need not be cleared before."""
+        graphed = self._config.engine.graphs and self._device.type == "cuda" and len(x) == self._batch
+        if not graphed:
+            return self._backward(x, y)
+        if self._graph is None:
+            self._graph = _Graph(self._backward, list(self.model.parameters()), x, y)
+        return self._graph(x, y)
+
+    @torch.no_grad()
+    def evaluate(self, data: Data, world: World) -> tuple[float, float]:
+        """Mean cross-entropy and accuracy in percent on the test set, in evaluation mode; processes share the batches."""
+        self.model.eval()
+        sums = torch.zeros(2, dtype=torch.float64, device=self._device)
+        for index, (x, y) in enumerate(data.test(self._batch)):
+            if index % world.size == world.rank:
+                logits = self._forward(x).float()
+                correct = (logits.argmax(1) == y).sum()
+                sums += torch.stack((cross_entropy(logits, y, reduction="sum").double(), correct.double()))
+        self.model.train()
+        loss, correct = (world.sum(sums) / data.n_test).tolist()
+        return loss, 100 * correct
+
+    def first_bad_layer(self, x: Tensor) -> str:
+        """The first module, in the order of the forward pass, whose output on x is not finite; or the loss."""
+        bad: list[str] = []
+
+        def look(name: str) -> Callable[..., None]:
+            def hook(module: nn.Module, inputs: object, output: object) -> None:
+                if isinstance(output, Tensor) and not bool(output.isfinite().all()):
+                    bad.append(name)
+
+            return hook
+
+        inner = [(name, module) for name, module in self.model.named_modules() if not list(module.children())]
+        handles = [module.register_forward_hook(look(name)) for name, module in inner]
+        try:
+            with torch.no_grad():
+                self._forward(x, eager=True)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return bad[0] if bad else "the loss"
+
+    def _backward(self, x: Tensor, y: Tensor) -> Outcome:
+        self.model.zero_grad(set_to_none=True)
+        logits = self._forward(x)
+        loss = self._loss(logits, y)
+        loss.backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            return Outcome(loss.detach(), (logits.argmax(1) == y).sum())
+
+    def _forward(self, x: Tensor, eager: bool = False) -> Tensor:
+        if self._config.engine.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        network = self.model if eager or len(x) != self._batch else self._compiled
+        with self._autocast():
+            return network(x)
+
+    def _loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        return cross_entropy(logits.float(), y, label_smoothing=self._config.label_smoothing)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self._config.engine.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self._device.type, torch.bfloat16, cache_enabled=not self._config.engine.graphs)
+
+
+class _Graph:
+    """A forward and backward pass captured once and replayed on other batches of the same shape."""
+
+    def __init__(
+        self, backward: Callable[[Tensor, Tensor], Outcome], parameters: list[nn.Parameter], *batch: Tensor
+    ) -> None:
+        self._batch = tuple(tensor.clone() for tensor in batch)
+        buffers = {}
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP_PASSES):
+                backward(*self._batch)
+        torch.cuda.current_stream().wait_stream(stream)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._outcome = backward(*self._batch)
+        self._gradients = [(parameter, parameter.grad) for parameter in parameters]
+
+    def __call__(self, *batch: Tensor) -> Outcome:
+        for held, tensor in zip(self._batch, batch, strict=True):
+            held.copy_(tensor)
+        self._graph.replay()
+        for parameter, gradient in self._gradients:
+            parameter.grad = gradient
+        return Outcome(self._outcome.loss.clone(), self._outcome.correct.clone())
+
+
+@contextlib.contextmanager
+def computing(config: Config, device: torch.device) -> Iterator[None]:
+    """Threads and deterministic algorithms as configured; afterwards torch's global settings are as before."""
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    fill, cudnn = torch.utils.deterministic.fill_uninitialized_memory, torch.backends.cudnn.benchmark
+    try:
+        if config.engine.threads:
+            torch.set_num_threads(config.engine.threads)
+        if device.type == "cuda":
+            torch.use_deterministic_algorithms(config.engine.deterministic)
+            torch.utils.deterministic.fill_uninitialized_memory = False  # no result depends on it, and it costs a pass
+            torch.backends.cudnn.benchmark = not config.engine.deterministic
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)
+        torch.utils.deterministic.fill_uninitialized_memory = fill
+        torch.backends.cudnn.benchmark = cudnn
