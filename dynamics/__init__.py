@@ -1,1 +1,30 @@
-"""Integration of what theory/ states."""
+"""Integration of what theory/ states: flows of a neuron from many starts at once, discrete maps, and phase diagrams.
+
+It never decides what is true. Names are imported when they are used, so that a command answers at once.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dynamics.integrate import Trajectories as Trajectories
+    from dynamics.integrate import integrate as integrate
+    from dynamics.outcome import Outcome as Outcome
+    from dynamics.outcome import Reason as Reason
+
+_HOME = {
+    "integrate": ["Trajectories", "integrate"],
+    "outcome": ["Outcome", "Reason"],
+}
+_MODULE = {name: module for module, names in _HOME.items() for name in names}
+__all__ = sorted(_MODULE)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULE:
+        raise AttributeError(f"module 'dynamics' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"dynamics.{_MODULE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

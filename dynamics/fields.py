@@ -1,0 +1,106 @@
+"""Vector fields for torch, generated from the symbolic gradients and metrics of theory/: one source of truth.
+
+A field is smooth: each half-plane has its own, and the kink of the loss at w = 0 is never inside one.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import fields as parameters_of
+from functools import lru_cache
+from typing import Any
+
+import sympy as sp
+import torch
+
+from commons import refuse
+from theory.neuron import loss_negative, loss_positive
+from theory.parametrization import Chart, Flow
+
+State = tuple[torch.Tensor, ...]
+Field = Callable[[State, Sequence[torch.Tensor]], State]
+
+
+class HalfPlane:
+    """The d = 1 flow on one side of w = 0, in the coordinates (a, y) with w = side·y^power, y ≥ 0.
+
+    Charts that are regular at 0 have power = 1. Where the metric vanishes or is infinite at w = 0 the power makes the
+    speed of y finite and nonzero there, so that arrival at the wall and departure from it are ordinary steps.
+    """
+
+    def __init__(self, flow: Flow, side: int) -> None:
+        order = sp.nsimplify(flow.w.order)
+        if flow.a.order != 1:
+            refuse("flow", flow, "a flow whose chart of a is regular at 0, which this integrator asks for")
+        self.side = side
+        self.regular = order == 1
+        power = order / (2 - order) if order < 2 else order
+        if side < 0:
+            power = order / (2 - 2 * order) if order < 1 else order
+        self.power, self.order = float(power), float(order)
+        self.crosses = order < 2 if side > 0 else order < 1
+        a, y = sp.Symbol("a", real=True), sp.Symbol("y", positive=True)
+        chart_a, self._a_names, names_a = _symbolic(flow.a, "a")
+        chart_w, self._w_names, names_w = _symbolic(flow.w, "w") if self.regular else (flow.w, (), [])
+        w = sp.Symbol("w", real=True)
+        loss = (loss_positive if side > 0 else loss_negative)(a, w)
+        at = {w: side * y**power}
+        speed_a = -chart_a.metric_expression(a) * loss.diff(a).subs(at)
+        metric_w = chart_w.metric_expression(w).subs(at)
+        speed_y = -metric_w * loss.diff(w).subs(at) / (side * power * y ** (power - 1))
+        speeds = [sp.factor(speed_a), sp.expand(sp.powsimp(speed_y)) if not self.regular else sp.factor(speed_y)]
+        self._function = sp.lambdify([a, y, *names_a, *names_w], speeds, modules="torch", cse=True)
+
+    def __call__(self, state: State, parameters: Sequence[torch.Tensor]) -> State:
+        a, y = state
+        speed_a, speed_y = self._function(a, y if self.regular else y.clamp_min(0), *parameters)
+        return speed_a, speed_y
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        return self._a_names + self._w_names
+
+    def parameters(self, flow: Flow) -> list[float]:
+        """The values of flow's parameters, in the order in which the field takes them."""
+        return [getattr(flow.a, n) for n in self._a_names] + [getattr(flow.w, n) for n in self._w_names]
+
+    def weight(self, y: torch.Tensor) -> torch.Tensor:
+        """The w of a coordinate y."""
+        return self.side * (y if self.power == 1 else y.clamp_min(0) ** self.power)
+
+    def coordinate(self, w: torch.Tensor) -> torch.Tensor:
+        """The y of a weight on this side."""
+        return self.side * w if self.power == 1 else (self.side * w) ** (1 / self.power)
+
+
+def half_plane(flow: Flow, side: int) -> HalfPlane:
+    """The field of flow on side = +1 (w > 0) or −1; one object for all values of a regular flow's parameters."""
+    charts = tuple(type(c) if c.order == 1 else c for c in (flow.a, flow.w))
+    return _half_plane(charts, side, _Key(flow))
+
+
+class _Key:
+    """Carries a flow past a cache without being part of the cache's key."""
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@lru_cache(maxsize=64)
+def _half_plane(charts: tuple[object, ...], side: int, key: _Key) -> HalfPlane:
+    return HalfPlane(key.flow, side)
+
+
+def _symbolic(chart: Chart, layer: str) -> tuple[Chart, tuple[str, ...], list[sp.Symbol]]:
+    """The same chart with symbols in the place of its parameters, so that one compiled field serves all values."""
+    twin: Any = copy.copy(chart)
+    names = tuple(f.name for f in parameters_of(chart) if f.name not in ("source", "order"))  # type: ignore[arg-type]
+    symbols = [sp.Symbol(f"{name}_{layer}", positive=True) for name in names]
+    for name, symbol in zip(names, symbols, strict=True):
+        object.__setattr__(twin, name, symbol)
+    return twin, names, symbols

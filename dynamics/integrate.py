@@ -1,0 +1,182 @@
+"""Gradient flow of one neuron with d = 1 from many starts at once, each to its own end.
+
+It decides by events alone and never asks theory/ who recovers: it is the independent witness.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from commons import finite, number, refuse
+from dynamics.fields import HalfPlane, half_plane
+from dynamics.march import COMPILED_FROM, Limits, march, prepare
+from dynamics.outcome import Outcome, Reason
+from dynamics.planar import planar
+from theory.parametrization import Flow
+
+ARRIVAL = 1e-3
+CLOSE, CLOSEST, AT_SADDLE = 2e-2, 1e-5, 1e-8
+TIGHT = 1e-12
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """Where each start ends; all arrays have the broadcast shape of a0 and w0 (w adds a last axis d where d > 1).
+
+    outcome: int8, see Outcome.   reason: int8, see Reason.   a, w: float64, where it ended.
+    time: float64, flow time at the end.   steps: int32, accepted and rejected steps.
+    """
+
+    outcome: NDArray[np.int8]
+    reason: NDArray[np.int8]
+    a: NDArray[np.float64]
+    w: NDArray[np.float64]
+    time: NDArray[np.float64]
+    steps: NDArray[np.int32]
+
+
+def default_horizon(flow: Flow, arrival: float = ARRIVAL) -> float:
+    """Flow time by which every start that is decided at all is: 4/arrival in units of the slower rate at the saddle."""
+    rates = [float(chart.metric(np.zeros(1))[0]) for chart in (flow.a, flow.w)]
+    slowest = min((rate for rate in rates if np.isfinite(rate) and rate > 0), default=1.0)
+    return 4 / (arrival * min(slowest, 1.0))
+
+
+def integrate(
+    flow: Flow,
+    a0: ArrayLike,
+    w0: ArrayLike,
+    *,
+    horizon: float | None = None,
+    rtol: float = 1e-6,
+    atol: float = 1e-9,
+    arrival: float = ARRIVAL,
+    max_steps: int = 10_000,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float64,
+    fuse: bool | None = None,
+) -> Trajectories:
+    """Integrate the population flow dθ = −g(θ)∇L from each start until an event decides it.
+
+    a0, w0: finite arrays that broadcast against each other.   horizon: flow time, `default_horizon` if None.
+    rtol, atol: the error of a step stays below atol + rtol·‖(a, w)‖.   arrival: |aw − 1| (or |aw| at w < 0) that ends
+    a trajectory.   max_steps: steps after which a stiff trajectory is given up.   fuse: compile the loop; None compiles
+    for many starts where a compiler is found. Starts that pass the saddle closely are integrated again at 1e-12.
+
+    Raises:
+        InputError: a start, a tolerance or the horizon is not a finite number in its range; the dtype is too narrow.
+    """
+    check_tolerances(rtol, atol, arrival, max_steps, dtype)
+    a, w = np.broadcast_arrays(finite("a0", a0), finite("w0", w0))
+    end = default_horizon(flow, arrival) if horizon is None else number("horizon", horizon, above=0)
+    limits = Limits(rtol, atol, end, max_steps, arrival)
+    flat = [torch.as_tensor(np.ascontiguousarray(x).ravel(), dtype=dtype, device=device) for x in (a, w)]
+    wanted = (a.size >= COMPILED_FROM if fuse is None else fuse) and can_fuse(torch.device(device))
+    values = _run(flow, flat[0], flat[1], limits, wanted)
+    names = ("a", "w", "time", "steps", "reason")
+    arrays = {name: row.cpu().numpy().reshape(a.shape) for name, row in zip(names, values, strict=True)}
+    reason = arrays["reason"].astype(np.int8)
+    return Trajectories(
+        outcome=OUTCOME_OF[reason],
+        reason=reason,
+        a=arrays["a"].astype(np.float64),
+        w=arrays["w"].astype(np.float64),
+        time=arrays["time"].astype(np.float64),
+        steps=arrays["steps"].astype(np.int32),
+    )
+
+
+OUTCOME_OF = np.array([reason.outcome for reason in Reason], dtype=np.int8)
+
+
+def check_tolerances(rtol: float, atol: float, arrival: float, max_steps: int, dtype: torch.dtype) -> None:
+    """InputError in one line for tolerances out of range, or finer than dtype can hold."""
+    if dtype not in (torch.float32, torch.float64):
+        refuse("dtype", dtype, "torch.float32 or torch.float64")
+    number("rtol", rtol, above=0, below=1)
+    number("atol", atol, at_least=0, below=1)
+    number("arrival", arrival, above=0, below=1)
+    number("max_steps", max_steps, at_least=1, integer=True)
+    if rtol < 10 * torch.finfo(dtype).eps:
+        refuse("rtol", rtol, f"above the rounding of {dtype}", "pass dtype=torch.float64 or a larger rtol")
+
+
+@lru_cache(maxsize=1)
+def can_fuse(device: torch.device) -> bool:
+    """Whether torch.compile finds what it needs for this device."""
+    if device.type == "cuda":
+        from torch.utils._triton import has_triton
+
+        return bool(has_triton())
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        return bool(get_cpp_compiler())
+    except (InvalidCxxCompiler, RuntimeError):
+        return False
+
+
+def _run(flow: Flow, a: torch.Tensor, w: torch.Tensor, limits: Limits, fuse: bool) -> torch.Tensor:
+    """Rows a, w, time, steps, reason of each start (5, N)."""
+    out = torch.stack([a, w, torch.zeros_like(a), torch.zeros_like(a), torch.zeros_like(a)])
+    out[4] = torch.where((a == 0) & (w < 0), float(Reason.DEAD), out[4])
+    # On w = 0 the flow rests, by relu′(0) = 0, unless its chart leaves the wall in finite time.
+    leaves = (a > 0) & flow.w.reaches_zero
+    on_wall = torch.where(a == 0, float(Reason.SADDLE), torch.where(leaves, float(Reason.CROSSED), float(Reason.DEAD)))
+    out[4] = torch.where(w == 0, on_wall, out[4])
+    for side in (-1, 1):
+        (rows,) = torch.nonzero((out[4] == float(Reason.RUNNING)) & (side * w > 0), as_tuple=True)
+        if len(rows):
+            field = half_plane(flow, side)
+            y = field.coordinate(w[rows])
+            out[:, rows] = _half(field, flow, torch.stack([a[rows], y]), limits, fuse)
+        if side < 0:
+            (through,) = torch.nonzero(out[4] == float(Reason.CROSSED), as_tuple=True)
+            if len(through):
+                _cross(flow, out, through, limits)
+    return out
+
+
+def _half(field: HalfPlane, flow: Flow, starts: torch.Tensor, limits: Limits, fuse: bool) -> torch.Tensor:
+    """The same rows for starts (a, y) in one half-plane; those near the saddle go again, ever closer."""
+    system = planar(field)
+    values = starts.new_tensor(field.parameters(flow))[:, None].expand(-1, starts.shape[1])
+
+    def run(columns: Any, limits: Limits, fuse: bool) -> torch.Tensor:
+        lane = prepare(system, starts[:, columns], values[:, columns])
+        march(system, lane, limits, fuse=fuse)
+        return lane[[0, 1, -4, -3, -2]]
+
+    out = run(slice(None), _near(limits, CLOSE), fuse)
+    if field.side > 0:
+        tight = max(TIGHT, 20 * float(torch.finfo(starts.dtype).eps))
+        fine = Limits(min(limits.rtol, tight), min(limits.atol, tight**1.5), limits.horizon, limits.max_steps * 10, limits.arrival)
+        for radius in (CLOSEST, AT_SADDLE):
+            (close,) = torch.nonzero(out[4] == float(Reason.SEPARATRIX), as_tuple=True)
+            if not len(close):
+                break
+            again = run(close, _near(fine, radius), False)
+            if radius == AT_SADDLE:
+                at = again[4] == float(Reason.SEPARATRIX)
+                again[4] = torch.where(at, float(Reason.SADDLE), float(Reason.SEPARATRIX))
+            out[:, close] = again
+    out[1] = field.weight(out[1])
+    return out
+
+
+def _near(limits: Limits, radius: float) -> Limits:
+    return Limits(limits.rtol, limits.atol, limits.horizon, limits.max_steps, limits.arrival, radius)
+
+
+def _cross(flow: Flow, out: torch.Tensor, through: torch.Tensor, limits: Limits) -> None:
+    """Continue from the wall, on the side w > 0, the trajectories that reached it from w < 0 with a > 0."""
+    field = half_plane(flow, 1)
+    starts = torch.stack([out[0, through], torch.zeros_like(out[0, through])])
+    after = _half(field, flow, starts, limits, False)
+    after[2:4] += out[2:4, through]
+    out[:, through] = after

@@ -1,0 +1,76 @@
+"""The d = 1 flow as systems to integrate: one for each half-plane, with the events that end a trajectory.
+
+It knows no basin: a start is judged by where its trajectory goes.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+
+from dynamics.fields import HalfPlane, State
+from dynamics.kernel import REJECT, System
+from dynamics.outcome import Reason
+
+
+@lru_cache(maxsize=64)
+def planar(field: HalfPlane) -> System:
+    """The system of one half-plane in (a, y), see `HalfPlane`; limits are (arrival, near²)."""
+    events = (_PositiveEvents if field.side > 0 else _NegativeEvents)(field)
+    return System(field, events.event, events.gap, (0, 0), len(field.parameter_names))
+
+
+class _PositiveEvents:
+    """w > 0: the teacher aw = 1, the wall w = 0, and the neighbourhood of the saddle."""
+
+    def __init__(self, field: HalfPlane) -> None:
+        self.field = field
+
+    def event(
+        self, before: State, after: State, given: Sequence[torch.Tensor], limits: torch.Tensor
+    ) -> torch.Tensor:
+        a, y = after
+        product = a * (y if self.field.regular else self.field.weight(y))
+        reason = torch.where((product - 1).abs() <= limits[0], float(Reason.TEACHER), 0.0)
+        if not self.field.crosses:
+            reason = torch.where((a < 0) & (y <= -limits[0] * a), float(Reason.DEAD), reason)
+        reason = torch.where((a < 0) & (a * a + y * y < limits[1]), float(Reason.SEPARATRIX), reason)
+        # From a > 0 the exact flow moves away from the wall: a step that lands behind it was too long.
+        return torch.where(y < 0, torch.where(before[0] > 0, REJECT, float(Reason.WALL)), reason)
+
+    def gap(self, state: State, reason: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
+        a, y = state
+        product = a * (y if self.field.regular else self.field.weight(y))
+        # The approach to the teacher is exponential, so its logarithm is nearly straight.
+        teacher = (((product - 1).abs() + 1e-30) / limits[0]).log()
+        other = torch.where(reason == float(Reason.DEAD), y + limits[0] * a, a * a + y * y - limits[1])
+        return torch.where(
+            reason == float(Reason.TEACHER), teacher, torch.where(reason == float(Reason.WALL), y, other)
+        )
+
+
+class _NegativeEvents:
+    """w < 0: the loss can only fall to ¼; through w = 0 only where the chart reaches zero in finite time."""
+
+    def __init__(self, field: HalfPlane) -> None:
+        self.field = field
+
+    def event(
+        self, before: State, after: State, given: Sequence[torch.Tensor], limits: torch.Tensor
+    ) -> torch.Tensor:
+        a, y = after
+        still = torch.where(self._remaining(a, y, limits) <= 0, float(Reason.DEAD), 0.0)
+        if not self.field.crosses:
+            return torch.where(y < 0, REJECT, still)
+        through = torch.where(after[0] > 0, float(Reason.CROSSED), float(Reason.WALL))
+        return torch.where(y < 0, through, still)
+
+    def gap(self, state: State, reason: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
+        a, y = state
+        return torch.where(reason == float(Reason.DEAD), self._remaining(a, y, limits), y)
+
+    def _remaining(self, a: torch.Tensor, y: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
+        """What is left of |aw|, or of |a| beside w where w = 0 may still be crossed."""
+        if self.field.crosses:
+            return a.abs() - limits[0] * y.abs().clamp_min(1e-300) ** (self.field.power / self.field.order)
+        return (a * (y if self.field.regular else self.field.weight(y))).abs() - limits[0]
