@@ -4,7 +4,8 @@ A file is never partly decoded, and none larger than Pillow's limit for decompre
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,19 @@ from commons.checks import InputError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff", ".gif"}
 
-# Pillow refuses above twice its limit and only warns below that; a warning would pass unseen in a long training run.
-warnings.simplefilter("error", Image.DecompressionBombWarning)
+# Pillow itself refuses from twice its limit on; up to there it only warns, where `_opened` refuses.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
-_FAULTS = (OSError, SyntaxError, ValueError, MemoryError, EOFError, RuntimeError, Image.DecompressionBombError)
+_FAULTS = (
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+    EOFError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    ValueError,
+)
 
 
 def open_image(path: Path) -> Image.Image:
@@ -29,26 +39,32 @@ def open_image(path: Path) -> Image.Image:
     Raises:
         InputError: the file is missing, no image, truncated, corrupt, or has more pixels than Pillow's limit.
     """
-    try:
-        with Image.open(path) as image:
-            fast = _jpeg_decoder() if image.format == "JPEG" and image.mode in ("L", "RGB") else None
-            if fast is not None:
-                return Image.fromarray(fast(path))
-            # Transparency of a palette is only converted without a warning by way of RGBA.
-            return (image.convert("RGBA") if image.mode == "P" else image).convert("RGB")
-    except (*_FAULTS, Image.DecompressionBombWarning) as fault:
-        reason = " ".join(str(fault).split()) or type(fault).__name__
-    raise InputError(f"image {str(path)!r} cannot be decoded: {reason}")
+    with _opened(path) as image:
+        fast = _jpeg_decoder() if image.format == "JPEG" and image.mode in ("L", "RGB") else None
+        if fast is not None:
+            return Image.fromarray(fast(path))
+        # Transparency of a palette is only converted without a warning by way of RGBA.
+        return (image.convert("RGBA") if image.mode == "P" else image).convert("RGB")
 
 
 def image_size(path: Path) -> tuple[int, int]:
     """(height, width) from the header alone; raises as `open_image`."""
+    with _opened(path) as image:
+        return image.height, image.width
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The image with its header read; any fault of it, here or in the block, becomes an InputError."""
     try:
         with Image.open(path) as image:
-            return image.height, image.width
-    except (*_FAULTS, Image.DecompressionBombWarning) as fault:
+            limit = Image.MAX_IMAGE_PIXELS
+            if limit is not None and image.width * image.height > limit:
+                raise ValueError(f"{image.height}×{image.width} pixels are more than the limit of {limit:,}")
+            yield image
+    except _FAULTS as fault:
         reason = " ".join(str(fault).split()) or type(fault).__name__
-    raise InputError(f"image {str(path)!r} cannot be decoded: {reason}")
+        raise InputError(f"image {str(path)!r} cannot be decoded: {reason}") from None
 
 
 def pixels(image: Image.Image) -> NDArray[np.uint8]:

@@ -44,15 +44,17 @@ def decoded_files(monkeypatch):
     return seen
 
 
-def test_images_are_decoded_once_and_again_only_when_their_content_changes(root, monkeypatch):
+def test_images_are_decoded_once_and_again_only_when_their_content_changes(tmp_path, rng, write, monkeypatch):
+    root = tmp_path / "set"
+    write.images(root, rng, ("train", "val"), CLASSES, 4, suffix=".bmp")
     seen = decoded_files(monkeypatch)
     first = data.load("folder", root).samples("train")
     assert len(seen) == 24
     again = data.load("folder", root).samples("train")
     assert len(seen) == 24
     assert torch.equal(first[0], again[0])
-    path = root / "train" / "ant" / "000.png"
-    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(path)
+    path = root / "train" / "ant" / "000.bmp"
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
     assert not torch.equal(data.load("folder", root).samples("train")[0], first[0])
     assert len(seen) == 48
 
@@ -126,6 +128,14 @@ def test_a_bad_image_ends_in_one_line_with_its_name(fault, image_size, root, rng
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_an_image_above_the_limit_is_refused_whatever_is_done_with_warnings(tmp_path):
+    (tmp_path / "huge.png").write_bytes(huge_png(10_000))
+    for function in (decode.open_image, decode.image_size):
+        with pytest.raises(InputError, match=r"10000×10000 pixels are more than the limit"):
+            function(tmp_path / "huge.png")
+
+
 def test_every_truncation_of_an_image_is_refused(rng, tmp_path):
     whole, path = jpeg(rng, tmp_path), tmp_path / "cut.jpg"
     for length in range(0, len(whole) - 20, 7):
@@ -137,7 +147,7 @@ def test_every_truncation_of_an_image_is_refused(rng, tmp_path):
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
 def test_images_of_every_mode_become_rgb(mode, tmp_path):
     suffix = ".tif" if mode == "CMYK" else ".png"
-    image = Image.new(mode, (4, 3))
+    image = Image.linear_gradient("L").resize((4, 3)).convert("P") if mode == "P" else Image.new(mode, (4, 3))
     image.save(tmp_path / f"image{suffix}", **({"transparency": b"\0\1"} if mode == "P" else {}))
     assert decode.pixels(decode.open_image(tmp_path / f"image{suffix}")).shape == (3, 3, 4)
 

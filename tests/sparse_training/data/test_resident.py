@@ -114,6 +114,13 @@ def test_every_shift_and_both_mirrorings_are_drawn_equally_often():
     assert ((cells - expected).abs() < 5 * expected**0.5).all()
 
 
+def test_each_epoch_and_seed_draws_crops_of_its_own(source):
+    d = loaded(source, augmentation)
+    moves = d._moves(epoch=0, seed=0)
+    for epoch, seed in ((1, 0), (0, 1)):
+        assert not torch.equal(d._moves(epoch, seed), moves)
+
+
 def test_samples_are_plain_distinct_and_chosen_by_the_seed(source):
     d = loaded(source, augmentation)
     x, y = d.samples("train")

@@ -1,5 +1,8 @@
 """Sets read by workers: crops are the standard ones, and no worker count, batch size or order of events shows."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ from PIL import Image
 
 from commons import InputError
 from sparse_training import data
-from sparse_training.data import decode
+from sparse_training.data import decode, stream
 from sparse_training.data.stream import MEAN, STD, central_box, random_box
 
 SIDES = ((70, 90), (100, 66), (80, 80))
@@ -69,17 +72,32 @@ def test_values_are_normalised_by_the_published_statistics(tmp_path):
     torch.testing.assert_close(x, expected.view(1, 3, 1, 1).expand(1, 3, 8, 8))
 
 
-def test_an_epoch_that_is_left_early_ends_its_workers(root):
-    import threading
+def test_an_epoch_that_is_left_early_decodes_no_further(root, monkeypatch):
+    seen, before = [], set(threading.enumerate())
 
-    before = threading.active_count()
-    batches = data.load("folder", root, image_size=16, workers=2).train(0, 2, 0)
-    next(batches)
+    def slowly(path, original=decode.open_image):
+        seen.append(path)
+        time.sleep(0.02)
+        return original(path)
+
+    monkeypatch.setattr(stream, "open_image", slowly)
+    batches = data.load("folder", root, image_size=16, workers=1).train(0, 4, 0)
+    next(batches)  # the two other batches of the epoch are under way
     batches.close()
-    for thread in threading.enumerate():
-        if thread.name.startswith("ThreadPoolExecutor"):
-            thread.join(timeout=10)
-    assert threading.active_count() <= before
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=10)
+    assert len(seen) < 12
+
+
+def test_half_of_the_crops_are_mirrored(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / split / "half").mkdir(parents=True)
+        for index in range(200 if split == "train" else 1):
+            image = Image.linear_gradient("L").transpose(Image.Transpose.ROTATE_90).resize((8, 8))
+            image.save(tmp_path / split / "half" / f"{index:03d}.png")
+    x, _ = epoch(data.load("folder", tmp_path, image_size=8), 0, 50, 0)
+    rising = (x[..., -1] > x[..., 0]).all(-1).all(-1)
+    assert 70 <= int(rising.sum()) <= 130
 
 
 sides = st.integers(1, 3000)

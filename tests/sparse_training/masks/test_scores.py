@@ -136,6 +136,22 @@ def test_synflow_empties_no_layer_of_resnet20_but_in_one_shot_does(monkeypatch):
         make_masks(model, 0.10, "synflow", batch=batch)
 
 
+def test_what_one_step_prunes_no_later_step_brings_back(monkeypatch):
+    steps = []
+
+    def contrary(setting):
+        """Prefers pruned weights; a weight is pruned where it is zero."""
+        steps.append({name: weight != 0 for name, weight in setting.weights.items()})
+        return {name: (weight == 0).double() for name, weight in setting.weights.items()}
+
+    monkeypatch.setitem(SCORES, "contrary", Criterion(contrary, iterations=10))
+    masks = make_masks(models.build("mlp"), 0.1, "contrary", "uniform")
+    counts = [sum(int(active.sum()) for active in step.values()) for step in steps]
+    assert counts == [round(masks.total * 0.1 ** (k / 10)) for k in range(10)]
+    for earlier, later in itertools.pairwise([*steps, masks]):
+        assert all((earlier[name] | ~later[name]).all() for name in masks)
+
+
 def test_synflow_ignores_signs_the_batch_and_the_mode():
     model = models.build("cnn")
     batch = torch.rand(4, 3, 16, 16), torch.zeros(4)
