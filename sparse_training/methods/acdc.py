@@ -6,10 +6,13 @@ Within a phase the support never changes.
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+
 from commons.checks import number
+from sparse_training.masks import Masks
 from sparse_training.methods.lifecycle import Method, Training
 from sparse_training.methods.schedules import alternating
-from sparse_training.methods.support import all_active, keep_largest, zero_state
+from sparse_training.methods.support import keep_largest, zero_state
 
 
 @dataclass
@@ -35,7 +38,7 @@ class ACDC(Method):
     def begin(self, training: Training) -> None:
         phases = alternating(training.total_steps, self.warm_up, self.phase, self.final)
         self._dense_from = {phase.begin: phase.dense for phase in phases}
-        dense = all_active(training)
+        dense = training.dense_masks()
         weights = {name: training.model.get_parameter(name).detach() for name in dense}
         training.sparsify(dense if phases[0].dense else keep_largest(weights, training.config.mask.density))
 
@@ -43,7 +46,8 @@ class ACDC(Method):
         if training.step not in self._dense_from:
             return
         if self._dense_from[training.step]:
-            training.sparse.set_masks(all_active(training), training.optimizer)
+            every = {name: torch.ones_like(mask) for name, mask in training.sparse.masks.items()}
+            training.sparse.set_masks(Masks(every), training.optimizer)
             zero_state(training.optimizer)
         else:
             masks = keep_largest(training.sparse.weights(), training.config.mask.density)

@@ -10,7 +10,7 @@ from typing import ClassVar
 from commons.checks import number
 from sparse_training.methods.lifecycle import Method, Training
 from sparse_training.methods.schedules import cubic_density
-from sparse_training.methods.support import all_active, keep_largest
+from sparse_training.methods.support import keep_largest
 
 
 @dataclass
@@ -33,7 +33,7 @@ class GMP(Method):
         number("method.every", self.every, at_least=1)
 
     def begin(self, training: Training) -> None:
-        training.sparsify(all_active(training))
+        training.sparsify(training.dense_masks())
 
     def on_step(self, training: Training) -> None:
         first, last = (math.ceil(share * training.total_steps) for share in (self.begin_at, self.end_at))

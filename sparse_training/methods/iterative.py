@@ -13,7 +13,7 @@ from torch import Tensor
 from commons.checks import number
 from sparse_training.methods.lifecycle import Method, Training
 from sparse_training.methods.schedules import levels
-from sparse_training.methods.support import all_active, keep_largest, zero_state
+from sparse_training.methods.support import keep_largest, zero_state
 
 
 @dataclass
@@ -35,7 +35,7 @@ class LRR(Method):
         return len(levels(density, self.share))
 
     def begin(self, training: Training) -> None:
-        training.sparsify(all_active(training))
+        training.sparsify(training.dense_masks())
 
     def on_step(self, training: Training) -> None:
         if training.step % training.cycle_steps or training.step == training.total_steps:

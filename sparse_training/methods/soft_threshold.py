@@ -13,7 +13,6 @@ from torch.nn.utils import parametrize
 from commons.checks import number
 from sparse_training.masks import Masks
 from sparse_training.methods.lifecycle import Method, Training
-from sparse_training.methods.support import all_active
 
 
 class SoftThreshold(nn.Module):
@@ -50,7 +49,7 @@ class STR(Method):
         number("method.initial", self.initial)
 
     def begin(self, training: Training) -> None:
-        training.sparsify(all_active(training))
+        training.sparsify(training.dense_masks())
         for name in training.sparse.masks:
             owner, _, attribute = name.rpartition(".")
             module = training.model.get_submodule(owner)

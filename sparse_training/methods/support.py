@@ -8,18 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sparse_training.masks import Masks, prunable
+from sparse_training.masks import Masks
 from sparse_training.masks.distributions import highest, select
-from sparse_training.methods.lifecycle import Training
-
-
-def all_active(training: Training) -> Masks:
-    """Masks that keep every weight that the configuration lets prune."""
-    if hasattr(training, "sparse"):
-        return Masks({name: torch.ones_like(mask) for name, mask in training.sparse.masks.items()})
-    choice = training.config.mask
-    weights = prunable(training.model, choice.include, choice.exclude)
-    return Masks({name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()})
 
 
 def keep_largest(weights: Mapping[str, Tensor], density: float, within: Masks | None = None) -> Masks:
