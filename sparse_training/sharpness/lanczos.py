@@ -8,8 +8,13 @@ from torch import Tensor
 
 from commons.checks import choice, number, refuse
 from sparse_training.sharpness.base import FLOOR, SymmetricOperator
+from sparse_training.sharpness.bound import upper_bound
 from sparse_training.sharpness.eigenpair import Eigenpair
 from sparse_training.sharpness.krylov import Array, Krylov, Ritz, random_unit
+
+# A pair of eigenvalues closer than the residual looks like one. The residual itself, not only its square over the gap,
+# must therefore come down to this multiple of the tolerance before a value counts as converged.
+RESIDUAL_LIMIT = 0.25
 
 
 def lanczos(
@@ -18,45 +23,97 @@ def lanczos(
     which: str = "largest",
     tol: float = 1e-3,
     start: Tensor | None = None,
+    noise: float = 0.1,
     seed: int = 0,
     max_products: int = 1000,
     basis: int = 64,
+    confidence: float = 0.99,
 ) -> Eigenpair:
-    """The largest (or "smallest") eigenvalue of operator.
+    """The largest (or "smallest") eigenvalue of operator: the first of `top`, see there."""
+    return top(operator, 1, which, tol, start, noise, seed, max_products, basis, confidence)[0]
 
-    tol: relative to |λ|, at least 1e-6 in float32. start: (size,), any length; None draws one from seed. basis: most
-    vectors held at once. Stops when min(r, r²/gap) ≤ tol·|λ|, the second only for r below half the gap.
+
+def top(
+    operator: SymmetricOperator,
+    k: int,
+    which: str = "largest",
+    tol: float = 1e-3,
+    start: Tensor | None = None,
+    noise: float = 0.1,
+    seed: int = 0,
+    max_products: int = 1000,
+    basis: int = 64,
+    confidence: float = 0.99,
+) -> list[Eigenpair]:
+    """The k largest (or "smallest") eigenvalues of operator, outermost first.
+
+    tol: relative to each |λ|, at least 1e-6 in float32. start: (size,), of any length, mixed with a random direction
+    `noise` times as long, which keeps every eigenvector within reach; None starts at random. basis: most vectors held.
+    For k > 1 a second run from a random direction beside the k vectors looks for further copies of multiple ones.
+    Every pair reports the products of the whole call, and the first an upper bound where no restart was needed.
     """
     check(operator, tol, max_products)
     sign = {"largest": 1, "smallest": -1}[choice("which", which, ("largest", "smallest"))]
+    k = int(number("k", k, at_least=1, at_most=operator.size, integer=True))
     spent, before = operator.gradient_equivalents, operator.products
-    krylov = Krylov(operator, random_unit(operator, seed) if start is None else start, max(basis, 3), sign=sign)
+    first = random_unit(operator, seed)
+    if start is not None:
+        start = start.to(operator.device, operator.dtype)
+        first = start / start.norm() + noise * first
+    share = 1.0 if start is None else noise / (1 + noise)
+    krylov = Krylov(operator, first, max(basis, 2 * k + 8), sign=sign, seed=seed)
+    searched = k == 1
     while True:
         krylov.grow()
         ritz = krylov.ritz()
-        error = float(errors(ritz)[0])
-        target = tol * abs(float(ritz.values[0]))
-        if error <= target or krylov.exhausted:
-            reason = f"error estimate {error:.1e} <= {target:.1e}"
+        reason, converged = verdict(krylov, ritz, k, tol, max_products - (operator.products - before), max_products)
+        if reason and converged.all() and not searched and operator.size > krylov.steps:
+            krylov.restart(ritz, k, random_unit(operator, seed, "copies"))
+            searched = True
+        elif reason:
             break
-        if error <= FLOOR[operator.dtype] * float(np.abs(ritz.values).max()):
-            reason = f"error estimate {error:.1e} is at the floor of {operator.dtype}; pass dtype=torch.float64"
-            break
-        if operator.products - before >= max_products:
-            reason = f"error estimate {error:.1e} > {target:.1e} after max_products={max_products}"
-            break
-        if krylov.steps == krylov.capacity:
-            krylov.restart(ritz, krylov.capacity // 2)
-    return Eigenpair(
-        value=sign * float(ritz.values[0]),
-        vector=krylov.vectors(ritz.coordinates[:, :1])[0],
-        residual=float(ritz.residuals[0]),
-        error=max(error, FLOOR[operator.dtype] * abs(float(ritz.values[0]))),
-        hvps=operator.products - before,
-        gradient_equivalents=operator.gradient_equivalents - spent,
-        converged=error <= target,
-        reason=reason,
-    )
+        elif krylov.steps == krylov.capacity:
+            krylov.restart(ritz, max(krylov.capacity // 2, k + 1))
+    bound = float("nan")
+    if not krylov.restarted:
+        bound = sign * upper_bound(ritz.values, np.array(krylov.betas), operator.size, share, confidence)
+    return [
+        Eigenpair(
+            value=sign * float(ritz.values[i]),
+            vector=krylov.vectors(ritz.coordinates[:, i : i + 1])[0],
+            residual=float(ritz.residuals[i]),
+            error=max(float(errors(ritz)[i]), FLOOR[operator.dtype] * abs(float(ritz.values[i]))),
+            hvps=operator.products - before,
+            gradient_equivalents=operator.gradient_equivalents - spent,
+            converged=bool(converged[i]),
+            reason=reason,
+            upper_bound=bound if i == 0 else float("nan"),
+            confidence=confidence,
+        )
+        for i in range(min(k, krylov.steps))
+    ]
+
+
+def verdict(
+    krylov: Krylov, ritz: Ritz, k: int, tol: float, left: int, max_products: int
+) -> tuple[str, "np.ndarray[tuple[int], np.dtype[np.bool_]]"]:
+    """Why to stop now, or an empty string; and which of the first k pairs are converged."""
+    dtype = krylov.operator.dtype
+    values, residuals, error = np.abs(ritz.values[:k]), ritz.residuals[:k], errors(ritz)[:k]
+    target = tol * values
+    converged = (error <= target) & (residuals <= RESIDUAL_LIMIT * target)
+    worst = int(np.argmax(error - target))
+    told = f"residual {residuals[worst]:.1e}, error estimate {error[worst]:.1e}, tolerance {target[worst]:.1e}"
+    floor = FLOOR[dtype] * float(np.abs(ritz.values).max())
+    if len(converged) == k and converged.all():
+        return told, converged
+    if len(converged) == k and krylov.exhausted:
+        return f"{told}: the space is exhausted", converged
+    if len(converged) == k and (residuals <= floor).all():
+        return f"{told}: at the floor of {dtype}; pass dtype=torch.float64", converged
+    if left <= 0:
+        return f"{told}: stopped by max_products={max_products}", converged
+    return "", converged
 
 
 def errors(ritz: Ritz) -> Array:
