@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sparse_training.config import Config as Config
-    from sparse_training.engine import NonFinite as NonFinite
-    from sparse_training.engine import Preempted as Preempted
+    from sparse_training.engine import NonFiniteError as NonFiniteError
+    from sparse_training.engine import PreemptedError as PreemptedError
     from sparse_training.engine import Summary as Summary
     from sparse_training.engine import train as train
     from sparse_training.masks import Masks as Masks
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "config": ["Config"],
-    "engine": ["NonFinite", "Preempted", "Summary", "train"],
+    "engine": ["NonFiniteError", "PreemptedError", "Summary", "train"],
     "masks": ["Masks", "make_masks", "prunable"],
     "networks": ["load_network", "save_network"],
     "reparam": ["HAM", "PILoT", "SignIn", "Sparse", "Spred", "sparsify"],

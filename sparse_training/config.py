@@ -133,8 +133,8 @@ class Config:
     method: Method = field(default_factory=Static)
     reparam: Reparam | None = None
     reset: ResetSettings = ResetSettings()
-    optimizer: Optimizer = SGD()
-    schedule: Schedule = Cosine()
+    optimizer: Optimizer = field(default_factory=SGD)
+    schedule: Schedule = field(default_factory=Cosine)
     engine: EngineSettings = EngineSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
 

@@ -58,7 +58,7 @@ class World:
         flat = torch.cat([tensor.flatten() for tensor in held])
         dist.all_reduce(flat)
         flat /= self.size
-        for tensor, part in zip(held, flat.split([tensor.numel() for tensor in held]), strict=True):
+        for tensor, part in zip(held, torch.split(flat, [tensor.numel() for tensor in held]), strict=True):
             tensor.copy_(part.view_as(tensor))
 
     def check_equal(self, masks: Masks) -> None:
@@ -75,7 +75,7 @@ class World:
 
 
 def join(device: torch.device) -> World:
-    """The world that torchrun announces in the environment, joined by nccl on cuda and gloo elsewhere; else one process."""
+    """The world that torchrun announces in the environment, joined by nccl on cuda, else gloo; or one process."""
     if "WORLD_SIZE" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
         return World()
     if not dist.is_initialized():
@@ -88,6 +88,12 @@ class SharedBatchNorm(nn.Module):
 
     Holds the parameters and buffers of the layer it stands for, under the same names.
     """
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
 
     def __init__(self, layer: nn.modules.batchnorm._BatchNorm) -> None:
         super().__init__()
@@ -106,13 +112,13 @@ class SharedBatchNorm(nn.Module):
 
     def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and biased variance (C,) over all processes; the running ones follow, the variance unbiased."""
-        from torch.distributed.nn.functional import all_reduce
+        import torch.distributed.nn.functional as differentiable
 
         axes = [0, *range(2, x.ndim)]
         count = x.numel() // x.shape[1] * dist.get_world_size()
-        mean = all_reduce(x.sum(axes)) / count
+        mean = differentiable.all_reduce(x.sum(axes)) / count  # type: ignore[no-untyped-call]
         centred = x - mean.view(1, -1, *[1] * (x.ndim - 2))
-        var = all_reduce(centred.square().sum(axes)) / count
+        var = differentiable.all_reduce(centred.square().sum(axes)) / count  # type: ignore[no-untyped-call]
         with torch.no_grad():
             self.num_batches_tracked += 1
             rate = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)

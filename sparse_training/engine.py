@@ -30,11 +30,11 @@ Metrics = dict[str, Any]
 STEPS_UNSEEN = 64  # on a device, losses and signals are looked at this seldom, as each look waits for it
 
 
-class Preempted(Exception):
+class PreemptedError(Exception):
     """A preemption signal came; the state is saved, and the same call goes on from it."""
 
 
-class NonFinite(InputError):
+class NonFiniteError(InputError):
     """The training loss is not a number or infinite."""
 
 
@@ -59,8 +59,8 @@ def train(config: Config, out: str | Path, *, progress: Callable[[Metrics], obje
 
     Raises:
         InputError: the folder is in use or holds another run, or the configuration cannot be met.
-        NonFinite: the loss is not finite; names the step, the layer and the last good checkpoint.
-        Preempted: SIGTERM or SIGUSR1 came, and the state is saved.
+        NonFiniteError: the loss is not finite; names the step, the layer and the last good checkpoint.
+        PreemptedError: SIGTERM or SIGUSR1 came, and the state is saved.
     """
     device = chosen_device(config)
     with ExitStack() as stack:
@@ -128,7 +128,8 @@ class _Loop:
         training, found = self._training, self._folder.load_state() if self._folder else None
         found = self._world.broadcast(found)
         if found is not None:
-            self._epoch = unpack(training, self._method, *found, self._world)
+            tensors, info = found
+            self._epoch = unpack(training, self._method, tensors, info, self._world)
         if self._folder:
             self._folder.forget_after(training.epoch)
             if found is None:
@@ -192,7 +193,7 @@ class _Loop:
         ago = len(finite) - int(finite.int().argmin()) - 1
         layer = self._passes.first_bad_layer(self._batch[0])
         last = self._folder.last_state if self._folder else None
-        raise NonFinite(
+        raise NonFiniteError(
             f"the loss is not finite at step {self._training.step - ago} (epoch {self._training.epoch + 1}); "
             f"first bad layer: {layer}; last good checkpoint: {last or 'none'}"
         )
@@ -249,7 +250,9 @@ class _Loop:
 
     def _preempted(self) -> None:
         self._save_state()
-        raise Preempted(f"stopped by a signal after step {self._training.step}; the same command goes on from there")
+        raise PreemptedError(
+            f"stopped by a signal after step {self._training.step}; the same command goes on from there"
+        )
 
     def _save_network(self) -> None:
         training = self._training

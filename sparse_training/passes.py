@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,12 +46,12 @@ class Passes:
         if not graphed:
             return self._backward(x, y)
         if self._graph is None:
-            self._graph = _Graph(self._backward, list(self.model.parameters()), x, y)
+            self._graph = _Graph(self._backward, list(self.model.parameters()), list(self.model.buffers()), x, y)
         return self._graph(x, y)
 
     @torch.no_grad()
     def evaluate(self, data: Data, world: World) -> tuple[float, float]:
-        """Mean cross-entropy and accuracy in percent on the test set, in evaluation mode; processes share the batches."""
+        """Mean cross-entropy and accuracy in percent on the test set in evaluation mode, shared among processes."""
         self.model.eval()
         sums = torch.zeros(2, dtype=torch.float64, device=self._device)
         for index, (x, y) in enumerate(data.test(self._batch)):
@@ -111,11 +112,15 @@ class _Graph:
     """A forward and backward pass captured once and replayed on other batches of the same shape."""
 
     def __init__(
-        self, backward: Callable[[Tensor, Tensor], Outcome], parameters: list[nn.Parameter], *batch: Tensor
+        self,
+        backward: Callable[[Tensor, Tensor], Outcome],
+        parameters: list[nn.Parameter],
+        buffers: list[Tensor],
+        *batch: Tensor,
     ) -> None:
         self._batch = tuple(tensor.clone() for tensor in batch)
-        buffers = {}
-        stream = torch.cuda.Stream()
+        before = [(buffer, buffer.clone()) for buffer in buffers]  # passes to warm up are not part of the training
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP_PASSES):
@@ -124,6 +129,8 @@ class _Graph:
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
             self._outcome = backward(*self._batch)
+        for buffer, value in before:
+            buffer.copy_(value)
         self._gradients = [(parameter, parameter.grad) for parameter in parameters]
 
     def __call__(self, *batch: Tensor) -> Outcome:
@@ -138,18 +145,19 @@ class _Graph:
 @contextlib.contextmanager
 def computing(config: Config, device: torch.device) -> Iterator[None]:
     """Threads and deterministic algorithms as configured; afterwards torch's global settings are as before."""
+    memory: Any = torch.utils.deterministic
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    fill, cudnn = torch.utils.deterministic.fill_uninitialized_memory, torch.backends.cudnn.benchmark
+    fill, cudnn = memory.fill_uninitialized_memory, torch.backends.cudnn.benchmark
     try:
         if config.engine.threads:
             torch.set_num_threads(config.engine.threads)
         if device.type == "cuda":
             torch.use_deterministic_algorithms(config.engine.deterministic)
-            torch.utils.deterministic.fill_uninitialized_memory = False  # no result depends on it, and it costs a pass
+            memory.fill_uninitialized_memory = False  # no result depends on it, and it costs a pass
             torch.backends.cudnn.benchmark = not config.engine.deterministic
         yield
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)
-        torch.utils.deterministic.fill_uninitialized_memory = fill
+        memory.fill_uninitialized_memory = fill
         torch.backends.cudnn.benchmark = cudnn

@@ -42,7 +42,7 @@ class Run:
         return content
 
     def metrics(self) -> list[dict[str, Any]]:
-        """One dictionary an epoch; accuracies in percent, `seconds` is the only entry that another run may not repeat."""
+        """One dictionary an epoch; accuracies in percent, only `seconds` may differ in a repeated run."""
         return [json.loads(line) for line in complete_lines(self.path / "metrics.jsonl")]
 
     @property

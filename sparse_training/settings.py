@@ -46,8 +46,7 @@ def from_tree(kind: Any, tree: Mapping[str, Any], variants: Mapping[str, Variant
             raise InputError(f"unknown setting {where}; " + (hint or f"there are {', '.join(fields) or 'none'}"))
         if key in variants:
             section = {"name": value} if isinstance(value, str) else dict(_section(where, value))
-            name = section.pop("name", None)
-            choice(f"{where}.name", name, variants[key])
+            name = choice(f"{where}.name", section.pop("name", ""), variants[key])
             variant = variants[key][name]
             if variant is None and section:
                 raise InputError(f"unknown setting {where}.{next(iter(section))}; {where}={name} has no settings")
@@ -135,7 +134,7 @@ def _section(where: str, value: Any) -> Mapping[str, Any]:
     return value
 
 
-def _converted(where: str, value: Any, hint: Any) -> Any:
+def _converted(where: str, value: Any, hint: Any) -> Any:  # noqa: RET503 (refuse never returns)
     """Value as the annotated type: exact, an integer where a float is asked for, or a list where a tuple is."""
     for option in typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,):
         origin = typing.get_origin(option)

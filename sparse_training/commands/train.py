@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     import warnings
 
     from commons.cli import progress
-    from sparse_training.engine import Preempted, train
+    from sparse_training.engine import PreemptedError, train
 
     config = configuration(args)
     if args.show:
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
         try:
             summary = train(config, args.out, progress=show)
-        except Preempted as stopped:
+        except PreemptedError as stopped:
             print(stopped, file=sys.stderr)
             return 0
     print(

@@ -3,7 +3,6 @@
 It never runs the loop: engine.py does, the same one for every method.
 """
 
-from abc import ABC
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -72,7 +71,7 @@ class Training:
 
 
 @dataclass
-class Method(ABC):
+class Method:
     """A training method, written as a dataclass whose fields are its settings with their published defaults.
 
     A configuration holds an instance as the settings; each run trains with a copy of its own, which may keep state in

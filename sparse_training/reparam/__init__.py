@@ -5,9 +5,11 @@ No reparametrization knows a schedule or a mask's origin.
 
 from sparse_training.reparam.base import Factors, Reparam
 from sparse_training.reparam.ham import HAM
+from sparse_training.reparam.pilot import PILoT
 from sparse_training.reparam.sign_in import SignIn
 from sparse_training.reparam.sparse import Layer, Sparse, sparsify
+from sparse_training.reparam.spred import Spred
 
-REPARAMS: dict[str, type[Reparam]] = {reparam.name: reparam for reparam in (SignIn, HAM)}
+REPARAMS: dict[str, type[Reparam]] = {reparam.name: reparam for reparam in (SignIn, HAM, Spred, PILoT)}
 
-__all__ = ["HAM", "REPARAMS", "Factors", "Layer", "Reparam", "SignIn", "Sparse", "sparsify"]
+__all__ = ["HAM", "REPARAMS", "Factors", "Layer", "PILoT", "Reparam", "SignIn", "Sparse", "Spred", "sparsify"]

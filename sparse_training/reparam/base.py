@@ -46,7 +46,7 @@ class Factors(nn.Module, ABC):
 
 
 @dataclass(frozen=True)
-class Reparam(ABC):
+class Reparam:
     """A reparametrization, written as a frozen dataclass whose fields are its settings.
 
     decay_share: the weight decay of a factor for which θ decays as a plain weight would, as a share of the plain one.

@@ -1,4 +1,4 @@
-"""`sparsify`: a network that keeps its masks under any optimizer, reparametrized or not, and merges back to a plain one.
+"""`sparsify`: a network that keeps its masks under any optimizer, reparametrized or not, and merges to a plain one.
 
 It never chooses a mask and never steps an optimizer.
 """
@@ -38,7 +38,7 @@ class Layer:
         """What the optimizer holds of this weight: θ, or (m, w)."""
         if not parametrize.is_parametrized(self.module, self.attribute):
             return (self.module._parameters[self.attribute],)  # type: ignore[return-value]
-        entry: Any = self.module.parametrizations[self.attribute]  # type: ignore[index, union-attr]
+        entry: Any = self.module.parametrizations[self.attribute]  # type: ignore[index]
         return (entry.original0, entry.original1) if entry.is_tensor is False else (entry.original,)
 
     def states(self, optimizer: torch.optim.Optimizer) -> list[Tensor]:

@@ -1,0 +1,33 @@
+"""spred (Ziyin & Wang 2023): θ = u ⊙ v, whose ordinary weight decay is an L1 penalty on θ.
+
+It starts balanced, and has no reset.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from sparse_training.reparam.base import Factors, Reparam
+
+
+class Balanced(Factors):
+    """u = √|θ|, v = sign(θ) √|θ|: the orbit u² − v² = 0, on which θ = 0 is a fixed point."""
+
+    def split(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        root = theta.abs().sqrt()
+        return root, theta.sign() * root
+
+
+@dataclass(frozen=True)
+class Spred(Reparam):
+    """θ = u ⊙ v with |u| = |v| at the start, so that decay λ of both, ½λ(u² + v²), is the penalty λ|θ| (theorem 1).
+
+    The whole weight decay acts on each factor: as an L1 penalty it has no plain counterpart to match.
+    """
+
+    name: ClassVar[str] = "spred"
+
+    def factors(self, masks: Sequence[Tensor]) -> list[Factors]:
+        return [Balanced(mask) for mask in masks]
