@@ -6,7 +6,7 @@ Nothing here trains or prunes.
 from sparse_training.signs.compare import SignCounts, agreement, count_signs, flipped, flips_by_layer, total
 from sparse_training.signs.flips import FlipTable, LayerEpoch, flip_table
 from sparse_training.signs.packed import Frame, SignHistory, SignWriter, pack_signs
-from sparse_training.signs.tracker import SignTracker, SparseNetwork
+from sparse_training.signs.tracker import SignTracker, SparseNetwork, history_of
 
 __all__ = [
     "FlipTable",
@@ -22,6 +22,7 @@ __all__ = [
     "flip_table",
     "flipped",
     "flips_by_layer",
+    "history_of",
     "pack_signs",
     "total",
 ]

@@ -61,3 +61,22 @@ class SignTracker:
         from sparse_training.masks import prunable
 
         return prunable(self._network)
+
+
+def history_of(folder: str | Path) -> SignHistory:
+    """The sign history of a run: the one recorded while it trained, or else one packed now from its saved networks.
+
+    Raises:
+        InputError: the folder holds no run, or one without a saved network.
+    """
+    from sparse_training.runs import Run
+
+    run = Run(folder)
+    path = run.path / "signs.bin"
+    if not path.exists() or not SignHistory(path).epochs:
+        first = run.network(run.epochs[0] if run.epochs else -1)
+        writer = SignWriter(path, {name: tuple(weight.shape) for name, weight in first.weights().items()})
+        for epoch in run.epochs:
+            network = run.network(epoch)
+            writer.write(epoch, pack_signs(network.weights(), network.masks))
+    return SignHistory(path)

@@ -6,7 +6,6 @@ It reads numbers and trains nothing; no verdict is written by hand.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from commons.checks import refuse
 from commons.statistics import Interval, holm, mean_interval, paired_interval, paired_p_value
@@ -37,21 +36,6 @@ class Comparison:
     difference: Interval | None = None
     p: float | None = None
     outcome: Outcome | None = None
-
-    def row(self) -> dict[str, Any]:
-        low, high = (None, None) if self.difference is None else (self.difference.low, self.difference.high)
-        return {
-            "source": self.source,
-            "start": self.start,
-            "seeds": self.accuracy.n,
-            "accuracy": self.accuracy.mean,
-            "accuracy ±": (self.accuracy.high - self.accuracy.low) / 2,
-            "difference": self.difference.mean if self.difference else None,
-            "difference low": low,
-            "difference high": high,
-            "p (Holm)": self.p,
-            "outcome": str(self.outcome) if self.outcome else None,
-        }
 
 
 def compare_starts(accuracies: Mapping[str, Mapping[int, float]], source: str, margin: float) -> list[Comparison]:
