@@ -177,8 +177,8 @@ def _parse_pickle(place: Place, path: Path) -> Part:
         raise InputError(f"{str(path)!r} has no 'data' of {PIXELS} bytes an image with a list of {key!r}")
     if len(labels) != len(pixels):
         raise InputError(f"{str(path)!r} has {len(pixels):,} images but {len(labels):,} {key}")
-    if not all(isinstance(label, int) for label in labels):
-        raise InputError(f"{str(path)!r} is corrupt: its labels are not all integers")
+    if not all(isinstance(label, int) and abs(label) < 2**31 for label in labels):
+        raise InputError(f"{str(path)!r} is corrupt: its labels are not all small integers")
     return pixels, np.array(labels, np.int64)
 
 
@@ -190,6 +190,7 @@ def _class_names(place: Place) -> tuple[str, ...]:
     if place.format == "binary":
         names = path.read_text(encoding="latin1").split()
     else:
-        listed = read_pickle(path).get(place.edition.names_key, [])
-        names = [name.decode("latin1") if isinstance(name, bytes) else str(name) for name in listed]
+        listed = read_pickle(path).get(place.edition.names_key)
+        known = listed if isinstance(listed, list) else []
+        names = [name.decode("latin1") if isinstance(name, bytes) else str(name) for name in known]
     return tuple(names) if len(names) == place.edition.num_classes else place.edition.classes

@@ -98,19 +98,26 @@ def check_all(folder: ImageFolder) -> Iterator[str | None]:
 
 
 def _class_folders(split: Path) -> tuple[str, ...]:
-    with os.scandir(split) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    names = sorted(entry.name for entry in _entries(split) if entry.is_dir() and not entry.name.startswith("."))
     if not names:
         raise InputError(f"{str(split)!r} has no class folders; images are expected as {split.name}/CLASS/IMAGE")
     return tuple(names)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        raise InputError(f"{str(folder)!r} cannot be listed: {error.strerror}") from None
 
 
 def _split(folder: Path, classes: tuple[str, ...]) -> Split:
     files: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        with os.scandir(folder / name) as entries:
-            images = sorted(entry.name for entry in entries if Path(entry.name).suffix.lower() in SUFFIXES)
+        names = (entry.name for entry in _entries(folder / name))
+        images = sorted(file for file in names if os.path.splitext(file)[1].lower() in SUFFIXES)
         if not images:
             raise InputError(f"class {name!r} of {str(folder)!r} has no image")
         files += [f"{name}/{image}" for image in images]

@@ -47,6 +47,7 @@ def load(
     choice("data", name, DATASETS)
     if image_size is not None:
         number("image_size", image_size, at_least=1, integer=True)
+    number("workers", workers, at_least=0, integer=True)
     if name == "digits":
         return _of_size(digits(device), image_size)
     if root is None:
@@ -83,7 +84,6 @@ def _folder(name: str, root: Path, device: torch.device, augment: bool, image_si
         train, test = decode_all(folder, side)
         augmentation = Augmentation(pad=max(side) // 8, flip=True) if augment else None
         return resident(name, folder.classes, train, test, augmentation, device)
-    number("workers", workers, at_least=0, integer=True)
     size = image_size or IMAGENET_SIZE
     return Streamed(
         name=name,

@@ -133,7 +133,8 @@ def highest(flat: Tensor, count: int) -> Tensor:
     n = flat.numel()
     if count in (0, n):
         return torch.full((n,), count == n, dtype=torch.bool, device=flat.device)
-    threshold = flat.kthvalue(n - count + 1).values
+    # On CUDA kthvalue is refused where deterministic algorithms are asked for, although its value is exact.
+    threshold = flat.sort().values[n - count] if flat.is_cuda else flat.kthvalue(n - count + 1).values
     keep = flat > threshold
     ties = (flat == threshold).nonzero().flatten()
     keep[ties[: count - int(keep.sum())]] = True

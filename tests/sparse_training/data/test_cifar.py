@@ -180,6 +180,22 @@ def test_labels_must_match_images_and_the_edition(tmp_path, rng, write):
         data.load("cifar100", tmp_path)
 
 
+@pytest.mark.parametrize("label", [-1, 10, 2**70, "cat", None])
+def test_a_label_that_is_none_of_the_classes_is_refused(label, cifar10_pickles):
+    path = cifar10_pickles[0] / "cifar-10-batches-py" / "test_batch"
+    pixels, labels = cifar10_pickles[1]["test_batch"]
+    path.write_bytes(pickle.dumps({"data": pixels, "labels": [*labels.tolist()[:-1], label]}))
+    with pytest.raises(InputError, match=r"test_batch.*label"):
+        data.load("cifar10", cifar10_pickles[0])
+
+
+@pytest.mark.parametrize("names", [5, ["one"], None])
+def test_class_names_of_another_number_give_way_to_the_editions_own(names, cifar10_pickles):
+    meta = cifar10_pickles[0] / "cifar-10-batches-py" / "batches.meta"
+    meta.write_bytes(pickle.dumps({"label_names": names}))
+    assert data.load("cifar10", cifar10_pickles[0]).classes == cifar.CIFAR10.classes
+
+
 def test_image_folders_of_another_class_count_are_refused(tmp_path, rng, write):
     write.images(tmp_path, rng, ("train", "test"), ("cat", "dog"), 2, ((32, 32),))
     with pytest.raises(InputError, match=r"cifar10 has 10 classes, but .* has 2"):
