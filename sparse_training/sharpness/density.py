@@ -76,6 +76,4 @@ def spectral_density(
     bars = [mean_interval(column, confidence) for column in curves.T]
     mean, low, high = (np.array([getattr(bar, end) for bar in bars]) for end in ("mean", "low", "high"))
     hvps = operator.products - before
-    return SpectralDensity(
-        grid, mean, np.maximum(low, 0), high, nodes, weights, sigma, confidence, operator.size, hvps
-    )
+    return SpectralDensity(grid, mean, np.maximum(low, 0), high, nodes, weights, sigma, confidence, operator.size, hvps)

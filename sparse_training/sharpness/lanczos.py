@@ -12,9 +12,10 @@ from sparse_training.sharpness.bound import upper_bound
 from sparse_training.sharpness.eigenpair import Eigenpair
 from sparse_training.sharpness.krylov import Array, Krylov, Ritz, random_unit
 
-# A pair of eigenvalues closer than the residual looks like one. The residual itself, not only its square over the gap,
-# must therefore come down to this multiple of the tolerance before a value counts as converged.
-RESIDUAL_LIMIT = 0.25
+# A pair of eigenvalues closer than the residual looks like one, and the Ritz gap is then that to a third. So the
+# residual has to come down to this multiple of the tolerance as well: without it 13 % of 3,000 solves on random
+# spectra missed a tolerance they claimed (61 % with a close pair at the top), with 0.25 0.3 %, with 0.05 none.
+RESIDUAL_LIMIT = 0.05
 
 
 def lanczos(
@@ -100,11 +101,10 @@ def verdict(
     """Why to stop now, or an empty string; and which of the first k pairs are converged."""
     dtype = krylov.operator.dtype
     values, residuals, error = np.abs(ritz.values[:k]), ritz.residuals[:k], errors(ritz)[:k]
-    target = tol * values
-    converged = (error <= target) & (residuals <= RESIDUAL_LIMIT * target)
+    target, floor = tol * values, FLOOR[dtype] * float(np.abs(ritz.values).max())
+    converged = (error <= target) & (residuals <= np.maximum(RESIDUAL_LIMIT * target, floor))
     worst = int(np.argmax(error - target))
     told = f"residual {residuals[worst]:.1e}, error estimate {error[worst]:.1e}, tolerance {target[worst]:.1e}"
-    floor = FLOOR[dtype] * float(np.abs(ritz.values).max())
     if len(converged) == k and converged.all():
         return told, converged
     if len(converged) == k and krylov.exhausted:

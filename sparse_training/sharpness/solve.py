@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from commons.checks import choice
+from sparse_training.seeding import derive
 from sparse_training.sharpness.batches import Data
 from sparse_training.sharpness.eigenpair import Eigenpair
 from sparse_training.sharpness.krylov import random_unit
@@ -32,26 +33,43 @@ def max_eigenvalue(
     seed: int = 0,
     start: Tensor | None = None,
     max_products: int = 1000,
+    second_start: bool = False,
     **operator: Any,
 ) -> Eigenpair:
     """Largest eigenvalue of the Hessian of the mean loss in the active weights (evaluation mode, no weight decay).
 
     method: "lanczos" or "power". tol: relative. start: a vector to begin from, e.g. of an earlier checkpoint. operator:
-    further arguments of `HessianOperator` (params, curvature, graph, chunk, memory, dtype, group).
+    further arguments of `HessianOperator` (params, curvature, graph, chunk, memory, dtype, group). second_start: solve
+    again from an independent random direction and return the larger value, converged only if the two agree.
     """
     choice("method", method, METHODS)
     hessian = HessianOperator(model, loss, data, masks, **operator)
-    solver = {"lanczos": lanczos, "power": power_iteration}[method]
-    begin = first_vector(hessian, seed) if start is None else start
-    pair = solver(hessian, tol=tol, start=begin, seed=seed, max_products=max_products)
+    begin, noise = (first_vector(hessian, seed), 0.5) if start is None else (start, 0.1)
+    limits: dict[str, Any] = {"tol": tol, "max_products": max_products}
+    if method == "lanczos":
+        pair = lanczos(hessian, start=begin, noise=noise, seed=seed, **limits)
+        again = lanczos(hessian, seed=derive(seed, "second start"), **limits) if second_start else None
+    else:
+        pair = power_iteration(hessian, start=start, seed=seed, **limits)
+        again = power_iteration(hessian, seed=derive(seed, "second start"), **limits) if second_start else None
+    if again is not None:
+        pair = _agreed(pair, again, tol)
     return replace(pair, gradient_equivalents=hessian.gradient_equivalents)
 
 
-def first_vector(operator: HessianOperator, seed: int) -> Tensor:
-    """A random direction plus the gradient's, as long: the gradient leans to the top of the spectrum and costs nothing.
+def _agreed(first: Eigenpair, second: Eigenpair, tol: float) -> Eigenpair:
+    larger = max(first, second, key=lambda pair: pair.value)
+    agree = abs(first.value - second.value) <= 2 * tol * abs(larger.value)
+    return replace(
+        larger,
+        hvps=first.hvps + second.hvps,
+        converged=first.converged and second.converged and agree,
+        reason=f"{larger.reason}; two independent starts gave {first.value:.6g} and {second.value:.6g}",
+    )
 
-    The random part keeps every eigenvector within reach.
-    """
-    slope, draw = operator.gradient, random_unit(operator, seed)
-    length = slope.norm()
-    return draw + slope / length if bool(length > torch.finfo(slope.dtype).tiny) else draw
+
+def first_vector(operator: HessianOperator, seed: int) -> Tensor:
+    """The gradient, which leans to the top of the spectrum and costs nothing; a random direction where it vanishes."""
+    slope = operator.gradient
+    vanishes = not bool(slope.norm() > torch.finfo(slope.dtype).tiny)
+    return random_unit(operator, seed, "first") if vanishes else slope

@@ -22,8 +22,8 @@ def trace(
 ) -> Interval:
     """The trace and its interval, from `products` products.
 
-    method: "hutchinson" (1990), the mean of zᵀAz over random signs z; or "hutch++" (Meyer, Musco, Musco & Woodruff 2021,
-    algorithm 1), which takes the trace on a sketched range exactly and estimates only the rest. The interval is
+    method: "hutchinson" (1990), the mean of zᵀAz over random signs z; or "hutch++" (Meyer, Musco, Musco & Woodruff
+    2021, algorithm 1), which takes the trace on a sketched range exactly and estimates only the rest. The interval is
     Student's t over the probes, and its `n` is their number.
 
     Raises:
