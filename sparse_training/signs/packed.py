@@ -38,10 +38,11 @@ class Frame:
 
 
 def pack_bits(bits: Tensor) -> Tensor:
-    """bool (n,) -> uint8 (ceil(n / 8),), bit i of byte j is bits[8 j + i]; runs on the tensor's device."""
-    padded = torch.zeros(-(-bits.numel() // 8) * 8, dtype=torch.uint8, device=bits.device)
-    padded[: bits.numel()] = bits
-    return ((padded.view(torch.int64) * _GATHER) >> 56).to(torch.uint8)
+    """bool (k, n) -> uint8 (k, ceil(n / 8)), bit i of byte j of a row is bits[row, 8 j + i]; on the tensor's device."""
+    rows, count = bits.shape
+    if count % 8:
+        bits = torch.cat((bits, bits.new_zeros((rows, -count % 8))), dim=1)
+    return ((bits.view(torch.int64) * _GATHER) >> 56).to(torch.uint8)
 
 
 def pack_signs(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> bytes:
@@ -49,39 +50,39 @@ def pack_signs(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None
     planes = []
     for name, weight in weights.items():
         theta = weight.detach().flatten()
-        off = torch.zeros_like(theta, dtype=torch.bool)
+        bits = torch.stack((theta < 0, theta == 0))
         if masks is not None and name in masks:
-            off = ~masks[name].to(theta.device).flatten()
-        planes += [pack_bits((theta < 0) | off), pack_bits((theta == 0) | off)]
+            bits |= ~masks[name].to(theta.device).flatten()
+        planes.append(pack_bits(bits).flatten())
     return torch.cat(planes).cpu().numpy().tobytes() if planes else b""
 
 
 class SignWriter:
     """Writes frames, epoch after epoch, to one file; a run that resumes at an earlier epoch writes over the later ones.
 
-    path: made if absent; otherwise continued, and refused where its layers differ. layers: shape by name, input to
-    output. Frames are not synced one by one: one cut short by a kill is left out on reading.
+    path: made if absent; otherwise continued, by one writer at a time, and refused where its layers differ.
+    layers: shape by name, input to output. Frames are not synced one by one; one cut short by a kill is left out.
     """
 
     def __init__(self, path: Path, layers: Mapping[str, tuple[int, ...]]) -> None:
         self.path = path
         self.layers = dict(layers)
-        if path.exists() and path.stat().st_size:
-            known = SignHistory(path).layers
-            if list(known.items()) != list(self.layers.items()):
-                refuse("path", str(path), "a history of this network's layers", "it records another network")
-        else:
+        if not path.exists() or not path.stat().st_size:
             header = json.dumps({name: list(shape) for name, shape in self.layers.items()}).encode()
             path.write_bytes(MAGIC + struct.pack("<Q", len(header)) + header)
+        self._history = SignHistory(path)
+        if list(self._history.layers.items()) != list(self.layers.items()):
+            refuse("path", str(path), "a history of this network's layers", "it records another network")
+        self._epochs = self._history.epochs
 
     def write(self, epoch: int, planes: bytes) -> None:
         """Put the frame of `epoch` after the last one before it, and drop the frames that followed."""
-        history = SignHistory(self.path)
-        place = sum(1 for known in history.epochs if known < epoch)
+        self._epochs = [known for known in self._epochs if known < epoch]
         with self.path.open("r+b") as file:
-            file.seek(history.start + place * history.frame_bytes)
+            file.seek(self._history.start + len(self._epochs) * self._history.frame_bytes)
             file.truncate()
             file.write(_FRAME_HEAD.pack(epoch, zlib.crc32(planes)) + planes)
+        self._epochs.append(epoch)
 
 
 class SignHistory:
