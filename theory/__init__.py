@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from theory.parametrization import Standard as Standard
     from theory.parametrization import metric as metric
     from theory.parametrization import reset as reset
+    from theory.probability import Balanced as Balanced
+    from theory.probability import Gaussian as Gaussian
+    from theory.probability import Probability as Probability
+    from theory.probability import Uniform as Uniform
+    from theory.probability import success_probability as success_probability
     from theory.proof import Proof as Proof
     from theory.proof import Step as Step
     from theory.proof import Theorem as Theorem
@@ -34,8 +39,13 @@ if TYPE_CHECKING:
     from theory.theorems import THEOREM_5_2 as THEOREM_5_2
     from theory.theorems import THEOREM_5_4 as THEOREM_5_4
     from theory.theorems import THEOREMS as THEOREMS
+    from theory.timing import flip_time as flip_time
+    from theory.timing import time_to_loss as time_to_loss
+    from theory.timing import trajectory as trajectory
 
 _HOME = {
+    "probability": ["Balanced", "Gaussian", "Probability", "Uniform", "success_probability"],
+    "timing": ["flip_time", "time_to_loss", "trajectory"],
     "discrete": ["beta_after_steps", "beta_under_weight_decay", "escape_learning_rate"],
     "proof": ["Proof", "Step", "Theorem"],
     "theorems": ["THEOREMS", "THEOREM_5_1", "THEOREM_5_2", "THEOREM_5_4"],

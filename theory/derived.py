@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import sympy as sp
+from numpy.typing import NDArray
 
 from commons import InputError
 from theory.quadrature import integrate
@@ -37,6 +38,8 @@ class Derived:
         slope = self.theta.diff(U)
         positive = sp.Symbol("u", positive=True)
         self.order = float(sp.limit((U * slope / self.theta).subs(U, positive), positive, 0, "+"))
+        if sp.simplify(self.theta + self.theta.subs(U, -U)) != 0:
+            raise InputError(f"chart={self.theta} is not odd in u")
         integrand = sp.simplify(2 * self.theta * slope / self.speed)
         self._theta, self._slope, self._speed, self._integrand = (
             sp.lambdify(U, expression, "numpy") for expression in (self.theta, slope, self.speed, integrand)
@@ -81,9 +84,7 @@ class Derived:
         energy = sp.integrate(integrand, U)
         if energy.has(sp.Integral):
             return None, np.inf
-        energy = sp.simplify(energy - energy.subs(U, 0))
-        if sp.simplify(self.theta + self.theta.subs(U, -U)) == 0:
-            energy = energy.subs(U, sp.Abs(U))
+        energy = sp.simplify(energy - energy.subs(U, 0)).subs(U, sp.Abs(U))
         points = 2.0 ** np.arange(3, -20, -1)
         numeric = sp.lambdify(U, energy, "numpy")
         with np.errstate(all="ignore"):
@@ -120,17 +121,17 @@ class Derived:
         target = np.asarray(target, dtype=np.float64)
         sign, size = np.where(target < 0, -1.0, 1.0).ravel(), np.abs(target).ravel()
 
-        def excess(u: "Array") -> tuple["Array", "Array"]:
-            value = sign * function(sign * u) - size
-            return np.where(np.isnan(value), np.inf, value), slope(sign * u)
+        def excess(u: "Array", rows: NDArray[np.intp]) -> tuple["Array", "Array"]:
+            value = sign[rows] * function(sign[rows] * u) - size[rows]
+            return np.where(np.isnan(value), np.inf, value), slope(sign[rows] * u)
 
-        high = np.ones(size.shape)
+        high, everywhere = np.ones(size.shape), np.arange(size.size)
         with np.errstate(all="ignore"):
-            while (short := excess(high)[0] < 0).any():
+            while (short := excess(high, everywhere)[0] < 0).any():
                 if high.max() > LARGEST_LATENT:
                     raise InputError(f"theta={float(target.ravel()[short][0])!r} is outside the range of {self.theta}")
                 high = np.where(short, 2 * high, high)
-            while (far := (excess(high / 2)[0] > 0) & (size > 0)).any():
+            while (far := (excess(high / 2, everywhere)[0] > 0) & (size > 0)).any():
                 high = np.where(far, high / 2, high)
             root = increasing_root(excess, high / 2, high)
         return (sign * np.where(size == 0, 0.0, root)).reshape(target.shape)

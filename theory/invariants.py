@@ -120,13 +120,13 @@ def growth(a: Array, w: Array, flow: Flow) -> Array:
 def angle_of_product(product: Array, c: Array, flow: Flow) -> Array:
     """The angle > 0 of the orbit c at which aw equals product > 0, both positive; shapes (N,)."""
 
-    def log_product(x: Array) -> tuple[Array, Array]:
+    def log_product(x: Array, rows: NDArray[np.intp]) -> tuple[Array, Array]:
         # In x = ln sinh(angle) the slope of ln(aw) stays between bounds, so Newton's steps are safe.
         angle = np.arcsinh(np.exp(x))
-        radius_a, radius_w = orbit(angle, c)
+        radius_a, radius_w = orbit(angle, c[rows])
         a, w = flow.a.weight(radius_a), flow.w.weight(radius_w)
         slope = 2 * growth(a, w, flow) / (a * w * flow.a.stretch(radius_a) * flow.w.stretch(radius_w))
-        return np.log(a) + np.log(w) - np.log(product), slope * np.tanh(angle)
+        return np.log(a) + np.log(w) - np.log(product[rows]), slope * np.tanh(angle)
 
     widest = np.full(c.shape, 690.0)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 
 
 class Chart(ABC):
-    """One weight θ = φ(u), φ increasing with φ(0) = 0; under gradient flow in u, dθ = −g(θ)∇L dt, g = φ′(u)².
+    """One weight θ = φ(u), φ odd and increasing; under gradient flow in u, dθ = −g(θ)∇L dt, g = φ′(u)².
 
     Only `chart` must be given. The energy E(θ) = 2∫₀^θ s/g(s) ds of each layer is what the flow conserves the
     difference of, and the radius ρ(θ) = sign(θ)√E is the coordinate in which the basin of every flow is the same:

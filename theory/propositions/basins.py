@@ -41,7 +41,7 @@ UNBALANCED = Theorem(
         equal(
             "from y₀, which the ratio shows",
             (growth - 2 - R) / (growth - 2 + R),
-            (y0 - 2 - R) / (y0 - 2 + R) * sp.exp(-R * t / 2),
+            (y0 - 2 - R) / (y0 - 2 + R) * (1 - tau) / (1 + tau),
         ),
         equal("to y₊", sp.Limit(growth, t, sp.oo), limit),
         equal("where aw = 1", (limit - (R**2 - 4) / limit) / 4, 1),

@@ -1,0 +1,135 @@
+"""How long the flow takes along an orbit, as one integral for each of three stages, and its inverse.
+
+Stages: "early", w > 0 up to aw = ½ or until the orbit meets w = 0; "late", w > 0 with aw near 1 or above; "below",
+w < 0. All arrays are (N,) float64, one orbit each; nothing here takes a time step.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from theory.invariants import TINIEST_INVARIANT, angle_of_product, growth, orbit
+from theory.parametrization import Array, Flow
+from theory.quadrature import integrate
+from theory.roots import increasing_root
+
+NEGLIGIBLE = 38.0  # e^{−38} of an integral is below rounding
+SMALLEST_LOG = -600.0  # of |aw|, below which w has come to rest on 0 for every purpose
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Durations on the orbits c = ρ_a² − ρ_w² of a flow; `sign` is that of a on the orbits with c ≥ 0.
+
+    Coordinates that grow with time in each stage: early, the hyperbolic angle (c < 0) or ± ln sinh of it (c ≥ 0);
+    late, −ln|1 − aw|; below, −ln|aw|.
+    """
+
+    flow: Flow
+    c: Array
+    sign: Array
+
+    def __getitem__(self, rows: NDArray[np.bool_]) -> "Clock":
+        return Clock(self.flow, self.c[rows], self.sign[rows])
+
+    def early_start(self, radius_a: Array, radius_w: Array) -> Array:
+        """Early coordinate of a point with w ≥ 0; one with w = 0 starts just above it."""
+        size = np.sqrt(np.maximum(np.abs(self.c), TINIEST_INVARIANT))
+        lowest = -NEGLIGIBLE - np.log1p(size)
+        with np.errstate(divide="ignore"):
+            along = np.where(radius_w > 0, np.log(radius_w / size), lowest)
+        return np.where(self.c < 0, np.arcsinh(radius_a / size), self.sign * along)
+
+    def early_end(self, product: Array) -> Array:
+        """Early coordinate at aw = product; with product = 0 on an orbit c ≥ 0, where w comes to 0."""
+        some = product != 0
+        angle = np.zeros_like(product)
+        angle[some] = np.sign(product[some]) * angle_of_product(np.abs(product[some]), self.c[some], self.flow)
+        rest = NEGLIGIBLE / (2 - self.flow.w.order) if self.flow.w.order < 2 else -SMALLEST_LOG
+        with np.errstate(divide="ignore"):
+            along = np.where(some, np.log(np.sinh(np.abs(angle))), -rest)
+        return np.where(self.c < 0, angle, self.sign * along)
+
+    def early_rate(self, coordinate: Array) -> Array:
+        """dt over d(coordinate)."""
+        bent = self.c < 0
+        angle = np.where(bent, coordinate, np.arcsinh(np.exp(np.where(bent, 0.0, self.sign * coordinate))))
+        a, w = self.early_point(coordinate)
+        radius_a, radius_w = orbit(angle, self.c)
+        stretches = self.flow.a.stretch(radius_a) * self.flow.w.stretch(radius_w)
+        return np.asarray(2 * np.where(bent, 1.0, np.tanh(angle)) / ((1 - a * w) * stretches))
+
+    def early_point(self, coordinate: Array) -> tuple[Array, Array]:
+        """(a, w) at an early coordinate."""
+        bent = self.c < 0
+        angle = np.where(bent, coordinate, np.arcsinh(np.exp(np.where(bent, 0.0, self.sign * coordinate))))
+        radius_a, radius_w = orbit(angle, self.c)
+        return self.flow.a.weight(np.where(bent, radius_a, self.sign * radius_a)), self.flow.w.weight(radius_w)
+
+    def late_rate(self, above: bool) -> Callable[[Array], Array]:
+        """dt over d(−ln|1 − aw|), for aw above 1 or below it."""
+        return lambda coordinate: 1 / growth(*self.late_point(coordinate, above), self.flow)
+
+    def late_point(self, coordinate: Array, above: bool) -> tuple[Array, Array]:
+        """(a, w) where |1 − aw| = exp(−coordinate)."""
+        return self._point(-np.expm1(-coordinate) if not above else 1 + np.exp(-coordinate))
+
+    def below_rate(self, coordinate: Array) -> Array:
+        """dt over d(−ln|aw|) on w < 0."""
+        return 1 / growth(*self.below_point(coordinate), self.flow)
+
+    def below_point(self, coordinate: Array) -> tuple[Array, Array]:
+        """(a, w) on w < 0 where |aw| = exp(−coordinate)."""
+        a, w = self._point(np.exp(-coordinate))
+        return self.sign * a, -w
+
+    def _point(self, product: Array) -> tuple[Array, Array]:
+        radius_a, radius_w = orbit(angle_of_product(product, self.c, self.flow), self.c)
+        return self.flow.a.weight(radius_a), self.flow.w.weight(radius_w)
+
+    def duration(self, rate: "Rate", start: Array, end: Array) -> Array:
+        """Time from one coordinate of a stage to another; `rate` is a function Clock → (coordinates → dt/d)."""
+
+        def integrand(x: Array, rows: NDArray[np.intp]) -> Array:
+            shape = x.shape
+            spread = np.repeat(rows, shape[1])
+            return rate(Clock(self.flow, self.c[spread], self.sign[spread]))(x.ravel()).reshape(shape)
+
+        return integrate(integrand, start, end)[0]
+
+    def coordinate_at(self, rate: "Rate", start: Array, end: Array, time: Array) -> Array:
+        """The coordinate in [start, end] that is reached from start after a time > 0; the end where it is longer."""
+
+        def late_by(x: Array, rows: NDArray[np.intp]) -> tuple[Array, Array]:
+            # The logarithm of a duration is close to linear where the duration grows exponentially.
+            part = Clock(self.flow, self.c[rows], self.sign[rows])
+            duration = part.duration(rate, start[rows], x)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                return np.log(duration / time[rows]), rate(part)(x) / duration
+
+        return increasing_root(late_by, start, end)
+
+
+Rate = Callable[[Clock], Callable[[Array], Array]]
+
+
+def early(clock: Clock) -> Callable[[Array], Array]:
+    """Rate of the early stage."""
+    return clock.early_rate
+
+
+def late_under(clock: Clock) -> Callable[[Array], Array]:
+    """Rate of the late stage from aw < 1."""
+    return clock.late_rate(above=False)
+
+
+def late_over(clock: Clock) -> Callable[[Array], Array]:
+    """Rate of the late stage from aw > 1."""
+    return clock.late_rate(above=True)
+
+
+def below(clock: Clock) -> Callable[[Array], Array]:
+    """Rate of the stage w < 0."""
+    return clock.below_rate
