@@ -7,14 +7,21 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dynamics.diagram import PhaseDiagram as PhaseDiagram
+    from dynamics.diagram import Sweep as Sweep
     from dynamics.integrate import Trajectories as Trajectories
     from dynamics.integrate import integrate as integrate
     from dynamics.outcome import Outcome as Outcome
     from dynamics.outcome import Reason as Reason
+    from dynamics.phase import phase_diagram as phase_diagram
+    from dynamics.sampling import sample_paths as sample_paths
 
 _HOME = {
+    "diagram": ["PhaseDiagram", "Sweep"],
     "integrate": ["Trajectories", "integrate"],
     "outcome": ["Outcome", "Reason"],
+    "phase": ["phase_diagram"],
+    "sampling": ["sample_paths"],
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 __all__ = sorted(_MODULE)

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from commons import finite, number, refuse
 from dynamics.fields import HalfPlane, half_plane
-from dynamics.march import COMPILED_FROM, Limits, march, prepare
-from dynamics.outcome import Outcome, Reason
+from dynamics.march import Limits, march, prepare
+from dynamics.outcome import CROSSED, DEAD, RUNNING, SADDLE, SEPARATRIX, Reason
 from dynamics.planar import planar
 from theory.parametrization import Flow
 
@@ -58,14 +58,14 @@ def integrate(
     max_steps: int = 10_000,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float64,
-    fuse: bool | None = None,
+    fuse: bool = False,
 ) -> Trajectories:
     """Integrate the population flow dθ = −g(θ)∇L from each start until an event decides it.
 
     a0, w0: finite arrays that broadcast against each other.   horizon: flow time, `default_horizon` if None.
     rtol, atol: the error of a step stays below atol + rtol·‖(a, w)‖.   arrival: |aw − 1| (or |aw| at w < 0) that ends
-    a trajectory.   max_steps: steps after which a stiff trajectory is given up.   fuse: compile the loop; None compiles
-    for many starts where a compiler is found. Starts that pass the saddle closely are integrated again at 1e-12.
+    a trajectory.   max_steps: steps after which a stiff trajectory is given up.   fuse: compile the loop where a
+    compiler is found, which pays from millions of starts on. Starts that pass the saddle closely are integrated again at 1e-12.
 
     Raises:
         InputError: a start, a tolerance or the horizon is not a finite number in its range; the dtype is too narrow.
@@ -75,7 +75,7 @@ def integrate(
     end = default_horizon(flow, arrival) if horizon is None else number("horizon", horizon, above=0)
     limits = Limits(rtol, atol, end, max_steps, arrival)
     flat = [torch.as_tensor(np.ascontiguousarray(x).ravel(), dtype=dtype, device=device) for x in (a, w)]
-    wanted = (a.size >= COMPILED_FROM if fuse is None else fuse) and can_fuse(torch.device(device))
+    wanted = fuse and can_fuse(torch.device(device))
     values = _run(flow, flat[0], flat[1], limits, wanted)
     names = ("a", "w", "time", "steps", "reason")
     arrays = {name: row.cpu().numpy().reshape(a.shape) for name, row in zip(names, values, strict=True)}
@@ -124,19 +124,19 @@ def can_fuse(device: torch.device) -> bool:
 def _run(flow: Flow, a: torch.Tensor, w: torch.Tensor, limits: Limits, fuse: bool) -> torch.Tensor:
     """Rows a, w, time, steps, reason of each start (5, N)."""
     out = torch.stack([a, w, torch.zeros_like(a), torch.zeros_like(a), torch.zeros_like(a)])
-    out[4] = torch.where((a == 0) & (w < 0), float(Reason.DEAD), out[4])
+    out[4] = torch.where((a == 0) & (w < 0), DEAD, out[4])
     # On w = 0 the flow rests, by relu′(0) = 0, unless its chart leaves the wall in finite time.
     leaves = (a > 0) & flow.w.reaches_zero
-    on_wall = torch.where(a == 0, float(Reason.SADDLE), torch.where(leaves, float(Reason.CROSSED), float(Reason.DEAD)))
+    on_wall = torch.where(a == 0, SADDLE, torch.where(leaves, CROSSED, DEAD))
     out[4] = torch.where(w == 0, on_wall, out[4])
     for side in (-1, 1):
-        (rows,) = torch.nonzero((out[4] == float(Reason.RUNNING)) & (side * w > 0), as_tuple=True)
+        (rows,) = torch.nonzero((out[4] == RUNNING) & (side * w > 0), as_tuple=True)
         if len(rows):
             field = half_plane(flow, side)
             y = field.coordinate(w[rows])
             out[:, rows] = _half(field, flow, torch.stack([a[rows], y]), limits, fuse)
         if side < 0:
-            (through,) = torch.nonzero(out[4] == float(Reason.CROSSED), as_tuple=True)
+            (through,) = torch.nonzero(out[4] == CROSSED, as_tuple=True)
             if len(through):
                 _cross(flow, out, through, limits)
     return out
@@ -157,13 +157,13 @@ def _half(field: HalfPlane, flow: Flow, starts: torch.Tensor, limits: Limits, fu
         tight = max(TIGHT, 20 * float(torch.finfo(starts.dtype).eps))
         fine = Limits(min(limits.rtol, tight), min(limits.atol, tight**1.5), limits.horizon, limits.max_steps * 10, limits.arrival)
         for radius in (CLOSEST, AT_SADDLE):
-            (close,) = torch.nonzero(out[4] == float(Reason.SEPARATRIX), as_tuple=True)
+            (close,) = torch.nonzero(out[4] == SEPARATRIX, as_tuple=True)
             if not len(close):
                 break
             again = run(close, _near(fine, radius), False)
             if radius == AT_SADDLE:
-                at = again[4] == float(Reason.SEPARATRIX)
-                again[4] = torch.where(at, float(Reason.SADDLE), float(Reason.SEPARATRIX))
+                at = again[4] == SEPARATRIX
+                again[4] = torch.where(at, SADDLE, SEPARATRIX)
             out[:, close] = again
     out[1] = field.weight(out[1])
     return out

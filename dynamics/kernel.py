@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from dynamics.fields import Field, State
-from dynamics.outcome import Reason
+from dynamics.outcome import CROSSED, HORIZON, ROUNDOFF, STEPS
 from dynamics.tableau import ERROR, STAGES, WEIGHTS
 
 REJECT = -1.0
@@ -117,9 +117,9 @@ def advance(system: System, lane: torch.Tensor, limits: torch.Tensor, count: int
         t = torch.where(move, t + tried, t)
         steps = torch.where(running, steps + 1, steps)
         h = torch.where(running, torch.where(hit, tried, tried * growth), h)
-        ended = torch.where(steps >= most, float(Reason.STEPS), 0.0)
-        ended = torch.where(h <= tiny * t, float(Reason.ROUNDOFF), ended)
-        ended = torch.where(t >= horizon, float(Reason.HORIZON), ended)
+        ended = torch.where(steps >= most, STEPS, 0.0)
+        ended = torch.where(h <= tiny * t, ROUNDOFF, ended)
+        ended = torch.where(t >= horizon, HORIZON, ended)
         reason = torch.where(hit, event, torch.where(running, ended, reason))
     for old, now in zip((*system.state(lane), *system.state(lane, system.width)), (*state, *slope), strict=True):
         old.copy_(now)
@@ -144,7 +144,7 @@ def locate(system: System, lane: torch.Tensor, limits: torch.Tensor, rounds: int
     """Shorten the last step of every column that ended in an event to end on it: regula falsi on the gap (Illinois)."""
     state, slope, given = system.state(lane), system.state(lane, system.width), system.given(lane)
     h, t, reason = lane[-5], lane[-4], lane[-2]
-    landed = (reason > 0) & (reason <= float(Reason.CROSSED))
+    landed = (reason > 0) & (reason <= CROSSED)
     end, end_slope, _ = step(system.field, state, slope, h, given)
     low, high = torch.zeros_like(h), torch.ones_like(h)
     left, right = system.gap(state, reason, limits[4:]), system.gap(end, reason, limits[4:])

@@ -60,3 +60,5 @@ _TEXTS = {
     Reason.ROUNDOFF: "the step fell below rounding, or a number overflowed; try float64 or a smaller start",
     Reason.DIVERGED: "left every bound",
 }
+# The same codes as plain numbers, which tensors hold and torch.compile can read.
+RUNNING, TEACHER, WALL, DEAD, SADDLE, SEPARATRIX, CROSSED, HORIZON, STEPS, ROUNDOFF, DIVERGED = map(float, Reason)

@@ -10,7 +10,7 @@ import torch
 
 from dynamics.fields import HalfPlane, State
 from dynamics.kernel import REJECT, System
-from dynamics.outcome import Reason
+from dynamics.outcome import CROSSED, DEAD, SEPARATRIX, TEACHER, WALL
 
 
 @lru_cache(maxsize=64)
@@ -31,21 +31,21 @@ class _PositiveEvents:
     ) -> torch.Tensor:
         a, y = after
         product = a * (y if self.field.regular else self.field.weight(y))
-        reason = torch.where((product - 1).abs() <= limits[0], float(Reason.TEACHER), 0.0)
+        reason = torch.where((product - 1).abs() <= limits[0], TEACHER, 0.0)
         if not self.field.crosses:
-            reason = torch.where((a < 0) & (y <= -limits[0] * a), float(Reason.DEAD), reason)
-        reason = torch.where((a < 0) & (a * a + y * y < limits[1]), float(Reason.SEPARATRIX), reason)
+            reason = torch.where((a < 0) & (y <= -limits[0] * a), DEAD, reason)
+        reason = torch.where((a < 0) & (a * a + y * y < limits[1]), SEPARATRIX, reason)
         # From a > 0 the exact flow moves away from the wall: a step that lands behind it was too long.
-        return torch.where(y < 0, torch.where(before[0] > 0, REJECT, float(Reason.WALL)), reason)
+        return torch.where(y < 0, torch.where(before[0] > 0, REJECT, WALL), reason)
 
     def gap(self, state: State, reason: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
         a, y = state
         product = a * (y if self.field.regular else self.field.weight(y))
         # The approach to the teacher is exponential, so its logarithm is nearly straight.
         teacher = (((product - 1).abs() + 1e-30) / limits[0]).log()
-        other = torch.where(reason == float(Reason.DEAD), y + limits[0] * a, a * a + y * y - limits[1])
+        other = torch.where(reason == DEAD, y + limits[0] * a, a * a + y * y - limits[1])
         return torch.where(
-            reason == float(Reason.TEACHER), teacher, torch.where(reason == float(Reason.WALL), y, other)
+            reason == TEACHER, teacher, torch.where(reason == WALL, y, other)
         )
 
 
@@ -59,15 +59,15 @@ class _NegativeEvents:
         self, before: State, after: State, given: Sequence[torch.Tensor], limits: torch.Tensor
     ) -> torch.Tensor:
         a, y = after
-        still = torch.where(self._remaining(a, y, limits) <= 0, float(Reason.DEAD), 0.0)
+        still = torch.where(self._remaining(a, y, limits) <= 0, DEAD, 0.0)
         if not self.field.crosses:
             return torch.where(y < 0, REJECT, still)
-        through = torch.where(after[0] > 0, float(Reason.CROSSED), float(Reason.WALL))
+        through = torch.where(after[0] > 0, CROSSED, WALL)
         return torch.where(y < 0, through, still)
 
     def gap(self, state: State, reason: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
         a, y = state
-        return torch.where(reason == float(Reason.DEAD), self._remaining(a, y, limits), y)
+        return torch.where(reason == DEAD, self._remaining(a, y, limits), y)
 
     def _remaining(self, a: torch.Tensor, y: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
         """What is left of |aw|, or of |a| beside w where w = 0 may still be crossed."""

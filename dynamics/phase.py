@@ -1,0 +1,198 @@
+"""The (a₀, w₀) diagram of a flow: a grid of starts, in chunks that fit in memory and survive a kill.
+
+It integrates every start that it labels, or with `refine` says which cells it filled in between equal neighbours.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from commons import number
+from commons.files import output_directory, write_whole
+from dynamics.diagram import PhaseDiagram
+from dynamics.integrate import ARRIVAL, check_tolerances, default_horizon, integrate
+from dynamics.outcome import Outcome
+from theory import margin, recovers
+from theory.parametrization import Flow
+
+CHUNK = 1 << 18
+COARSEST = 16
+AUDIT = 4096
+Report = Callable[[int, int], None]
+Labels = tuple[NDArray[np.int8], NDArray[np.float64]]
+
+
+def phase_diagram(
+    flow: Flow,
+    *,
+    grid: int = 512,
+    extent: float = 2.0,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float64,
+    rtol: float = 1e-6,
+    atol: float = 1e-9,
+    horizon: float | None = None,
+    arrival: float = ARRIVAL,
+    refine: bool = False,
+    chunk: int = CHUNK,
+    parts: str | Path | None = None,
+    report: Report | None = None,
+) -> PhaseDiagram:
+    """Integrate the flow from grid × grid starts in [−extent, extent]² and record where each ends.
+
+    refine: integrate every 16th start first, then only cells whose corners differ, then along the boundary found and
+    at 4096 cells drawn at random.   chunk: starts in memory at once.   parts: a folder for finished chunks, from
+    which an interrupted diagram goes on.   report(done, of): called after each chunk.   The rest as in `integrate`.
+
+    Raises:
+        InputError: grid < 2, a non-positive extent, or as `integrate`.
+    """
+    number("grid", grid, at_least=2, integer=True)
+    number("extent", extent, above=0)
+    number("chunk", chunk, at_least=1, integer=True)
+    check_tolerances(rtol, atol, arrival, 1, dtype)
+    end = default_horizon(flow, arrival) if horizon is None else number("horizon", horizon, above=0)
+    options = {"rtol": rtol, "atol": atol, "horizon": end, "arrival": arrival, "device": device}
+    settings = {"flow": describe(flow), "grid": grid, "extent": extent, "dtype": str(dtype), **options}
+    axis = np.linspace(-extent, extent, grid)
+
+    def label(a: NDArray[np.float64], w: NDArray[np.float64]) -> Labels:
+        ends = integrate(flow, a, w, dtype=dtype, **options)  # type: ignore[arg-type]
+        return ends.outcome, np.where(ends.outcome == Outcome.UNDECIDED, np.nan, ends.time)
+
+    if refine:
+        outcome, time, computed = _refined(axis, label)
+        settings["integrated"] = computed
+    else:
+        outcome, time = _in_chunks(axis, label, max(1, chunk // grid), parts, settings, report)
+    return PhaseDiagram(outcome, axis, axis.copy(), time, _agreement(outcome, axis, flow), settings)
+
+
+def describe(flow: Flow) -> dict[str, Any]:
+    """A flow as its name and parameters, for the settings of a saved result."""
+    return {"name": type(flow).__name__, **{k: str(v) for k, v in asdict(flow).items()}}  # type: ignore[call-overload]
+
+
+def _in_chunks(
+    axis: NDArray[np.float64],
+    label: Callable[..., Labels],
+    rows: int,
+    parts: str | Path | None,
+    settings: dict[str, Any],
+    report: Report | None,
+) -> Labels:
+    outcome = np.empty((len(axis), len(axis)), dtype=np.int8)
+    time = np.empty(outcome.shape)
+    folder = None if parts is None else output_directory("parts", parts)
+    key = json.dumps({**settings, "rows": rows}, sort_keys=True)
+    for first in range(0, len(axis), rows):
+        block = slice(first, min(first + rows, len(axis)))
+        path = None if folder is None else folder / f"rows-{first:06d}.npz"
+        done = None if path is None else _finished(path, key)
+        if done is None:
+            done = label(axis[block, None], axis[None])
+            if path is not None:
+                _keep(path, key, done)
+        outcome[block], time[block] = done
+        if report is not None:
+            report(block.stop, len(axis))
+    return outcome, time
+
+
+def _keep(path: Path, key: str, labels: Labels) -> None:
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            np.savez(file, outcome=labels[0], time=labels[1], key=key)
+
+    write_whole(path, write)
+
+
+def _finished(path: Path, key: str) -> Labels | None:
+    """The labels of a finished chunk of the same settings, or None."""
+    if not path.exists():
+        return None
+    with np.load(path, allow_pickle=False) as file:
+        return (file["outcome"], file["time"]) if str(file["key"]) == key else None
+
+
+def _refined(axis: NDArray[np.float64], label: Callable[..., Labels]) -> tuple[*Labels, int]:
+    """Labels of the whole grid from integrating near boundaries only, and how many starts were integrated."""
+    n = len(axis)
+    outcome, time = np.full((n, n), -1, dtype=np.int8), np.full((n, n), np.nan)
+    known = np.zeros((n, n), dtype=np.bool_)
+
+    def compute(where: NDArray[np.bool_]) -> None:
+        i, j = np.nonzero(where & ~known)
+        if len(i):
+            outcome[i, j], time[i, j] = label(axis[i], axis[j])
+            known[i, j] = True
+
+    for stride, lines in _levels(n):
+        if stride == COARSEST:
+            compute(_lattice(n, lines))
+            coarse = lines
+            continue
+        low, high = np.searchsorted(coarse, lines, "right") - 1, np.searchsorted(coarse, lines, "left")
+        corners = [outcome[np.ix_(coarse[p], coarse[q])] for p in (low, high) for q in (low, high)]
+        same = np.logical_and.reduce([c == corners[0] for c in corners[1:]])
+        compute(_lattice(n, lines, ~same))
+        fill = _lattice(n, lines, same) & ~known
+        outcome[fill] = corners[0][same & ~known[np.ix_(lines, lines)]]
+        coarse = lines
+    drawn = np.random.default_rng(0).integers(0, n, (2, AUDIT))
+    before = outcome[drawn[0], drawn[1]].copy()
+    sample = np.zeros_like(known)
+    sample[drawn[0], drawn[1]] = True
+    compute(sample)
+    wrong = np.zeros_like(known)
+    wrong[drawn[0], drawn[1]] = before != outcome[drawn[0], drawn[1]]
+    front = _edges(outcome) | _grown(wrong)
+    while (front & ~known).any():
+        compute(front)
+        front = _edges(outcome)
+    return outcome, time, int(known.sum())
+
+
+def _levels(n: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    stride = COARSEST
+    while stride:
+        yield stride, np.unique(np.append(np.arange(0, n, stride), n - 1))
+        stride //= 2
+
+
+def _lattice(n: int, lines: NDArray[np.int64], where: NDArray[np.bool_] | bool = True) -> NDArray[np.bool_]:
+    chosen = np.zeros((n, n), dtype=np.bool_)
+    chosen[np.ix_(lines, lines)] = where
+    return chosen
+
+
+def _edges(outcome: NDArray[np.int8]) -> NDArray[np.bool_]:
+    """Cells with one of the four neighbours of another label."""
+    edge = np.zeros(outcome.shape, dtype=np.bool_)
+    for axis in (0, 1):
+        differs = np.diff(outcome, axis=axis) != 0
+        edge |= np.insert(differs, 0, False, axis) | np.insert(differs, differs.shape[axis], False, axis)
+    return edge
+
+
+def _grown(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Cells and everything around them within the coarsest stride."""
+    grown = np.zeros_like(cells)
+    for i, j in np.argwhere(cells):
+        grown[max(0, i - COARSEST) : i + COARSEST + 1, max(0, j - COARSEST) : j + COARSEST + 1] = True
+    return grown
+
+
+def _agreement(outcome: NDArray[np.int8], axis: NDArray[np.float64], flow: Flow) -> float:
+    agree = total = 0
+    for i, a in enumerate(axis):
+        clear = np.abs(margin(a, axis, flow)) > 1e-6
+        agree += int(((outcome[i] == Outcome.RECOVERED) == recovers(np.full_like(axis, a), axis, flow))[clear].sum())
+        total += int(clear.sum())
+    return agree / total if total else float("nan")
