@@ -3,7 +3,7 @@
 It decides by events alone and never asks theory/ who recovers: it is the independent witness.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -51,7 +51,7 @@ def integrate(
     a0: ArrayLike,
     w0: ArrayLike,
     *,
-    horizon: float | None = None,
+    horizon: ArrayLike | None = None,
     rtol: float = 1e-6,
     atol: float = 1e-9,
     arrival: float = ARRIVAL,
@@ -62,7 +62,7 @@ def integrate(
 ) -> Trajectories:
     """Integrate the population flow dθ = −g(θ)∇L from each start until an event decides it.
 
-    a0, w0: finite arrays that broadcast against each other.   horizon: flow time, `default_horizon` if None.
+    a0, w0: finite arrays that broadcast against each other.   horizon: flow time, one for all or one a start; `default_horizon` if None.
     rtol, atol: the error of a step stays below atol + rtol·‖(a, w)‖.   arrival: |aw − 1| (or |aw| at w < 0) that ends
     a trajectory.   max_steps: steps after which a stiff trajectory is given up.   fuse: compile the loop where a
     compiler is found, which pays from millions of starts on. Starts that pass the saddle closely are integrated again at 1e-12.
@@ -71,12 +71,14 @@ def integrate(
         InputError: a start, a tolerance or the horizon is not a finite number in its range; the dtype is too narrow.
     """
     check_tolerances(rtol, atol, arrival, max_steps, dtype)
-    a, w = np.broadcast_arrays(finite("a0", a0), finite("w0", w0))
-    end = default_horizon(flow, arrival) if horizon is None else number("horizon", horizon, above=0)
-    limits = Limits(rtol, atol, end, max_steps, arrival)
-    flat = [torch.as_tensor(np.ascontiguousarray(x).ravel(), dtype=dtype, device=device) for x in (a, w)]
+    last = finite("horizon", default_horizon(flow, arrival) if horizon is None else horizon)
+    if (last <= 0).any():
+        refuse("horizon", horizon, "positive")
+    a, w, last = np.broadcast_arrays(finite("a0", a0), finite("w0", w0), last)
+    limits = Limits(rtol, atol, max_steps, arrival)
+    flat = [torch.as_tensor(np.ascontiguousarray(x).ravel(), dtype=dtype, device=device) for x in (a, w, last)]
     wanted = fuse and can_fuse(torch.device(device))
-    values = _run(flow, flat[0], flat[1], limits, wanted)
+    values = _run(flow, *flat, limits, wanted)
     names = ("a", "w", "time", "steps", "reason")
     arrays = {name: row.cpu().numpy().reshape(a.shape) for name, row in zip(names, values, strict=True)}
     reason = arrays["reason"].astype(np.int8)
@@ -121,7 +123,7 @@ def can_fuse(device: torch.device) -> bool:
         return False
 
 
-def _run(flow: Flow, a: torch.Tensor, w: torch.Tensor, limits: Limits, fuse: bool) -> torch.Tensor:
+def _run(flow: Flow, a: torch.Tensor, w: torch.Tensor, last: torch.Tensor, limits: Limits, fuse: bool) -> torch.Tensor:
     """Rows a, w, time, steps, reason of each start (5, N)."""
     out = torch.stack([a, w, torch.zeros_like(a), torch.zeros_like(a), torch.zeros_like(a)])
     out[4] = torch.where((a == 0) & (w < 0), DEAD, out[4])
@@ -134,33 +136,34 @@ def _run(flow: Flow, a: torch.Tensor, w: torch.Tensor, limits: Limits, fuse: boo
         if len(rows):
             field = half_plane(flow, side)
             y = field.coordinate(w[rows])
-            out[:, rows] = _half(field, flow, torch.stack([a[rows], y]), limits, fuse)
+            out[:, rows] = _half(field, flow, torch.stack([a[rows], y]), last[rows], limits, fuse)
         if side < 0:
             (through,) = torch.nonzero(out[4] == CROSSED, as_tuple=True)
             if len(through):
-                _cross(flow, out, through, limits)
+                _cross(flow, out, last, through, limits)
     return out
 
 
-def _half(field: HalfPlane, flow: Flow, starts: torch.Tensor, limits: Limits, fuse: bool) -> torch.Tensor:
+def _half(
+    field: HalfPlane, flow: Flow, starts: torch.Tensor, last: torch.Tensor, limits: Limits, fuse: bool) -> torch.Tensor:
     """The same rows for starts (a, y) in one half-plane; those near the saddle go again, ever closer."""
     system = planar(field)
     values = starts.new_tensor(field.parameters(flow))[:, None].expand(-1, starts.shape[1])
 
     def run(columns: Any, limits: Limits, fuse: bool) -> torch.Tensor:
-        lane = prepare(system, starts[:, columns], values[:, columns])
+        lane = prepare(system, starts[:, columns], values[:, columns], last[columns])
         march(system, lane, limits, fuse=fuse)
         return lane[[0, 1, -4, -3, -2]]
 
-    out = run(slice(None), _near(limits, CLOSE), fuse)
+    out = run(slice(None), replace(limits, near=CLOSE), fuse)
     if field.side > 0:
         tight = max(TIGHT, 20 * float(torch.finfo(starts.dtype).eps))
-        fine = Limits(min(limits.rtol, tight), min(limits.atol, tight**1.5), limits.horizon, limits.max_steps * 10, limits.arrival)
+        fine = Limits(min(limits.rtol, tight), min(limits.atol, tight**1.5), limits.max_steps * 10, limits.arrival)
         for radius in (CLOSEST, AT_SADDLE):
             (close,) = torch.nonzero(out[4] == SEPARATRIX, as_tuple=True)
             if not len(close):
                 break
-            again = run(close, _near(fine, radius), False)
+            again = run(close, replace(fine, near=radius), False)
             if radius == AT_SADDLE:
                 at = again[4] == SEPARATRIX
                 again[4] = torch.where(at, SADDLE, SEPARATRIX)
@@ -169,14 +172,10 @@ def _half(field: HalfPlane, flow: Flow, starts: torch.Tensor, limits: Limits, fu
     return out
 
 
-def _near(limits: Limits, radius: float) -> Limits:
-    return Limits(limits.rtol, limits.atol, limits.horizon, limits.max_steps, limits.arrival, radius)
-
-
-def _cross(flow: Flow, out: torch.Tensor, through: torch.Tensor, limits: Limits) -> None:
+def _cross(flow: Flow, out: torch.Tensor, last: torch.Tensor, through: torch.Tensor, limits: Limits) -> None:
     """Continue from the wall, on the side w > 0, the trajectories that reached it from w < 0 with a > 0."""
     field = half_plane(flow, 1)
     starts = torch.stack([out[0, through], torch.zeros_like(out[0, through])])
-    after = _half(field, flow, starts, limits, False)
+    after = _half(field, flow, starts, last[through] - out[2, through], limits, False)
     after[2:4] += out[2:4, through]
     out[:, through] = after

@@ -15,7 +15,7 @@ from dynamics.outcome import CROSSED, HORIZON, ROUNDOFF, STEPS
 from dynamics.tableau import ERROR, STAGES, WEIGHTS
 
 REJECT = -1.0
-STEPS_A_CALL = 4
+STEPS_A_CALL = 2
 Event = Callable[[State, State, Sequence[torch.Tensor], torch.Tensor], torch.Tensor]
 Gap = Callable[[State, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -43,8 +43,8 @@ class System:
 
     @property
     def rows(self) -> int:
-        """Rows of a block: state, slope at it, parameters, then step size, time, steps, reason and number."""
-        return 2 * self.width + self.parameters + 5
+        """Rows of a block: state, slope at it, parameters, then horizon, step size, time, steps, reason, number."""
+        return 2 * self.width + self.parameters + 6
 
     def state(self, lane: torch.Tensor, first: int = 0) -> State:
         """The state components of a block, as views: (N,), or (size, N)."""
@@ -96,18 +96,18 @@ def pick(condition: torch.Tensor, first: State, second: State) -> State:
 
 def advance(system: System, lane: torch.Tensor, limits: torch.Tensor, count: int = STEPS_A_CALL) -> None:
     """Take up to `count` steps, in place, with every column whose reason is 0; limits as in `march.Limits`."""
-    rtol, atol, horizon, most, _, _ = limits
+    rtol, atol, most, _, _ = limits
     tiny = 8 * torch.finfo(lane.dtype).eps
     state, slope = system.state(lane), system.state(lane, system.width)
     given = system.given(lane)
-    h, t, steps, reason = lane[-5], lane[-4], lane[-3], lane[-2]
+    horizon, h, t, steps, reason = lane[-6], lane[-5], lane[-4], lane[-3], lane[-2]
     for _ in range(count):
         running = reason == 0
         tried = torch.minimum(h, horizon - t)
         new, new_slope, error2 = step(system.field, state, slope, tried, given)
         scale = atol + rtol * length2(state).sqrt()
         ratio2 = error2 / (scale * scale)
-        event = system.event(state, new, given, limits[4:])
+        event = system.event(state, new, given, limits[3:])
         fits = running & (ratio2 <= 1)
         allowed = event != REJECT
         hit, move = fits & (event > 0), fits & (event == 0)
@@ -137,7 +137,7 @@ def begin(system: System, lane: torch.Tensor, limits: torch.Tensor) -> None:
     later = system.field(combine(state, 0.01 * size / (speed + 1e-300), [slope], [1.0]), given)
     bend = length2(tuple(x - y for x, y in zip(later, slope, strict=True))).sqrt() / (0.01 * size + 1e-300) * speed
     first = 0.1 * torch.minimum(size / (speed + 1e-300), 4 * speed / (bend + 1e-300))
-    lane[-5].copy_(torch.minimum(first, limits[2]).clamp_min(1e-12))
+    lane[-5].copy_(torch.minimum(first, lane[-6]).clamp_min(1e-12))
 
 
 def locate(system: System, lane: torch.Tensor, limits: torch.Tensor, rounds: int = 3) -> None:
@@ -147,13 +147,13 @@ def locate(system: System, lane: torch.Tensor, limits: torch.Tensor, rounds: int
     landed = (reason > 0) & (reason <= CROSSED)
     end, end_slope, _ = step(system.field, state, slope, h, given)
     low, high = torch.zeros_like(h), torch.ones_like(h)
-    left, right = system.gap(state, reason, limits[4:]), system.gap(end, reason, limits[4:])
+    left, right = system.gap(state, reason, limits[3:]), system.gap(end, reason, limits[3:])
     part = high
     for _ in range(rounds):
         part = (low + (high - low) * left / (left - right)).clamp(0.0, 1.0)
         part = torch.where(part.isnan(), high, part)
         end, end_slope, _ = step(system.field, state, slope, part * h, given)
-        middle = system.gap(end, reason, limits[4:])
+        middle = system.gap(end, reason, limits[3:])
         before = middle > 0
         low, high = torch.where(before, part, low), torch.where(before, high, part)
         left, right = torch.where(before, middle, left / 2), torch.where(before, right / 2, middle)

@@ -10,30 +10,31 @@ import torch
 from dynamics.kernel import System, advance, begin, compiled, locate
 
 BLOCK = {"cpu": 1 << 13, "cuda": 1 << 20}
-COMPILED_FROM = 1 << 17
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Tolerances and ends of an integration; see `integrate`."""
+    """Tolerances of an integration; see `integrate`.   near: radius at which a start is taken to meet the saddle."""
 
     rtol: float
     atol: float
-    horizon: float
     max_steps: int
     arrival: float
     near: float = 0.0
 
     def tensor(self, like: torch.Tensor) -> torch.Tensor:
-        values = [self.rtol, self.atol, self.horizon, self.max_steps, self.arrival, self.near**2]
+        values = [self.rtol, self.atol, self.max_steps, self.arrival, self.near**2]
         return torch.tensor(values, dtype=like.dtype, device=like.device)
 
 
-def prepare(system: System, state: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
-    """The lanes (rows, N) of starts (width, N) with parameters (P, N), not begun."""
+def prepare(
+    system: System, state: torch.Tensor, parameters: torch.Tensor, horizon: torch.Tensor | float
+) -> torch.Tensor:
+    """The lanes (rows, N) of starts (width, N) with parameters (P, N) and horizons (N,), not begun."""
     lane = state.new_zeros((system.rows, state.shape[1]))
     lane[: system.width] = state
     lane[2 * system.width : 2 * system.width + system.parameters] = parameters
+    lane[-6] = horizon
     lane[-1] = torch.arange(state.shape[1], dtype=state.dtype, device=state.device)
     return lane
 

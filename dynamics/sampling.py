@@ -10,6 +10,8 @@ from commons import finite, refuse
 from dynamics.integrate import integrate
 from theory.parametrization import Flow
 
+TINIEST = 1e-300  # a horizon that stands for time 0
+
 
 def sample_paths(
     flow: Flow, a0: ArrayLike, w0: ArrayLike, times: ArrayLike, *, rtol: float = 1e-9, arrival: float = 1e-9
@@ -24,12 +26,8 @@ def sample_paths(
     t = finite("times", times).ravel()
     if not len(t) or t[0] < 0 or (np.diff(t) < 0).any():
         refuse("times", times, "a non-empty list of times that starts at 0 or later and does not decrease")
-    a, w = (x.ravel().copy() for x in np.broadcast_arrays(finite("a0", a0), finite("w0", w0)))
-    path_a, path_w = np.empty((len(t), len(a))), np.empty((len(t), len(a)))
-    now = 0.0
-    for i, time in enumerate(t):
-        if time > now:
-            ends = integrate(flow, a, w, horizon=time - now, rtol=rtol, atol=rtol * 1e-3, arrival=arrival, fuse=False)
-            a, w, now = ends.a, ends.w, float(time)
-        path_a[i], path_w[i] = a, w
-    return path_a, path_w
+    a, w = np.broadcast_arrays(finite("a0", a0), finite("w0", w0))
+    a, w = a.ravel(), w.ravel()
+    ends = integrate(flow, a, w, horizon=np.maximum(t, TINIEST)[:, None], rtol=rtol, atol=rtol * 1e-3, arrival=arrival)
+    started = (t > 0)[:, None]
+    return np.where(started, ends.a, a), np.where(started, ends.w, w)

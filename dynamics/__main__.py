@@ -1,0 +1,127 @@
+"""The command line of this room: python -m dynamics phase, betas, step, noise, decay and dimension.
+
+Each command saves one .npz with its settings and prints what it holds; figures/ draws it.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from commons import choice, refuse
+from commons.cli import Parser, progress
+from commons.files import output_directory
+
+if TYPE_CHECKING:
+    from theory.parametrization import Flow
+
+FLOWS = ("standard", "sign-in", "power")
+
+
+def main() -> int:
+    parser = Parser(prog="python -m dynamics", description="Phase diagrams of a single neuron by integration.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    phase = _command(commands, "phase", run_phase, "outcome of a flow from every start (a0, w0)")
+    _flow_options(phase)
+    phase.add_argument("--grid", type=int, default=512, help="starts along each axis")
+    phase.add_argument("--extent", type=float, default=2.0, help="starts lie in [-extent, extent]^2")
+    phase.add_argument("--rtol", type=float, default=1e-6, help="relative tolerance of a step")
+    phase.add_argument("--horizon", type=float, help="flow time after which a start is undecided")
+    phase.add_argument("--device", default="cpu", help="a torch device")
+    phase.add_argument("--refine", action="store_true", help="integrate near the boundaries only")
+    for name, text in SWEEPS.items():
+        sweep = _command(commands, name, run_sweep, text)
+        sweep.set_defaults(sweep=name)
+        sweep.add_argument("--grid", type=int, help="values along each axis (a fitting number by default)")
+        sweep.add_argument("--starts", type=int, help="starts behind each rate (a fitting number by default)")
+        sweep.add_argument("--seed", type=int, default=0, help="seed of starts and noise")
+        if name in ("noise", "dimension", "betas"):
+            _flow_options(sweep)
+    return parser.execute()
+
+
+SWEEPS = {
+    "betas": "share of balanced starts a < 0 < w that recover, over (beta_a, beta_w)",
+    "step": "share of starts a > 0 > w that gradient descent recovers, over learning rate and size of the start",
+    "noise": "share of starts a < 0 < w that SGD recovers, over noise and size of the start",
+    "decay": "share of starts a < 0 < w that Sign-In recovers, over weight decay and reset period",
+    "dimension": "share of balanced starts that recover by input dimension, for each pair of signs",
+}
+
+
+def _command(commands: "argparse._SubParsersAction[Parser]", name: str, run: object, text: str) -> Parser:
+    parser = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+    parser.add_argument("--out", type=Path, default=Path(f"{name}.npz"), help="file to write")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _flow_options(parser: Parser) -> None:
+    parser.add_argument("--flow", default="standard", help="standard, sign-in or power")
+    parser.add_argument("--beta-a", type=float, default=1.0, help="m^2 - w^2 of the outer weight (sign-in)")
+    parser.add_argument("--beta-w", type=float, default=1.0, help="m^2 - w^2 of the inner weight (sign-in)")
+    parser.add_argument("--p", type=float, default=0.5, help="exponent of w = sign(u)|u|^p (power)")
+
+
+def flow_of(args: argparse.Namespace) -> "Flow":
+    """The flow that the options name."""
+    from theory import Power, SignIn, Standard
+
+    name = choice("flow", args.flow, FLOWS)
+    if name == "standard":
+        return Standard()
+    return SignIn(args.beta_a, args.beta_w) if name == "sign-in" else Power(args.p)
+
+
+def run_phase(args: argparse.Namespace) -> int:
+    from dynamics.phase import phase_diagram
+
+    out = _checked(args.out)
+    parts = out.parent / f"{out.name}.parts"
+    flow = flow_of(args)
+    with progress() as bars:
+        task = bars.add_task(str(flow), total=None)
+        diagram = phase_diagram(
+            flow,
+            grid=args.grid,
+            extent=args.extent,
+            rtol=args.rtol,
+            horizon=args.horizon,
+            device=args.device,
+            refine=args.refine,
+            parts=None if args.refine else parts,
+            report=lambda done, of: bars.update(task, completed=done, total=of),
+        )
+    diagram.save(out)
+    for part in parts.glob("rows-*.npz"):
+        part.unlink()
+    if parts.exists():
+        parts.rmdir()
+    for name, share in diagram.shares().items():
+        print(f"{name.lower():10s} {share:8.4%}")
+    print(f"agreement with the exact basin {diagram.agreement:.6f}\n{out}")
+    return 0
+
+
+def run_sweep(args: argparse.Namespace) -> int:
+    from dynamics import sweeps
+
+    out = _checked(args.out)
+    sizes = {name: getattr(args, name) for name in ("grid", "starts") if getattr(args, name) is not None}
+    if hasattr(args, "flow"):
+        sizes["flow"] = flow_of(args)
+    sweep = getattr(sweeps, args.sweep)(seed=args.seed, **sizes)
+    sweep.save(out)
+    print(f"{sweep.title}: {sweep.rate.min():.3f} to {sweep.rate.max():.3f} over {sweep.x_name} x {sweep.y_name}\n{out}")
+    return 0
+
+
+def _checked(out: Path) -> Path:
+    if out.suffix != ".npz":
+        refuse("out", str(out), "a path that ends in .npz")
+    output_directory("out", out.parent)
+    return out
+
+
+if __name__ == "__main__":
+    sys.exit(main())
