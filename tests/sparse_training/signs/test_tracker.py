@@ -1,0 +1,130 @@
+"""Signs recorded while networks train equal a count on float32 weights kept beside them, and the command shows them."""
+
+import csv
+
+import pytest
+import torch
+
+from sparse_training.__main__ import parser
+from sparse_training.config import Config
+from sparse_training.engine import train
+from sparse_training.masks import make_masks
+from sparse_training.models import build
+from sparse_training.reparam import SignIn, sparsify
+from sparse_training.runs import Run
+from sparse_training.signs import SignTracker, flip_table, flips_by_layer, history_of
+
+SMALL = ["epochs=6", "batch_size=256", "mask.density=0.2", "optimizer.lr=0.2", "engine.threads=1"]
+
+
+def trained(folder, *settings):
+    train(Config.preset("digits-mlp").with_set([*SMALL, *settings]), folder)
+    return Run(folder)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("mask.density=1",),
+        ("reparam=sign-in",),
+        ("method=rigl", "method.every=4"),
+        ("method=acdc", "reparam=sign-in"),
+        ("method=str", "method.initial=-5"),
+    ],
+    ids=["dense", "static sign-in", "rigl", "acdc sign-in", "str"],
+)
+def test_recorded_flips_equal_a_count_on_the_weights(settings, tmp_path):
+    run = trained(tmp_path, *settings)
+    kept = {epoch: (run.weights(epoch), run.masks(epoch)) for epoch in run.epochs}
+    rows = {(row.layer, row.epoch): row for row in flip_table(history_of(tmp_path)).rows}
+    assert {epoch for _, epoch in rows} == set(kept) == set(range(7))
+    flips = 0
+    for (name, epoch), row in rows.items():
+        theta, mask = kept[epoch][0][name], kept[epoch][1][name]
+        first, first_mask = kept[0][0][name], kept[0][1][name]
+        both = mask & first_mask
+        assert row.since_init.active == int(both.sum())
+        assert row.since_init.flipped == int((both & (theta * first < 0)).sum())
+        assert row.zero == int((mask & (theta == 0)).sum())
+        if epoch:
+            before, before_mask = kept[epoch - 1][0][name], kept[epoch - 1][1][name]
+            direct = int((mask & before_mask & (theta * before < 0)).sum())
+            through_zero = int((mask & before_mask & (before == 0)).sum())
+            assert direct <= row.flipped <= direct + through_zero
+            flips += row.flipped
+    assert flips > 0
+
+
+def test_a_history_packed_from_saved_networks_is_the_one_recorded(tmp_path):
+    trained(tmp_path, "method=rigl", "method.every=4", "reparam=sign-in")
+    recorded = (tmp_path / "signs.bin").read_bytes()
+    (tmp_path / "signs.bin").unlink()
+    history_of(tmp_path)
+    assert (tmp_path / "signs.bin").read_bytes() == recorded
+
+
+def test_signs_are_recorded_also_where_networks_are_not_saved(tmp_path):
+    run = trained(tmp_path, "checkpoint.every=6")
+    assert run.epochs == [0, 6]
+    assert history_of(tmp_path).epochs == list(range(7))
+
+
+@pytest.mark.parametrize("reparam", [None, SignIn()], ids=["plain", "sign-in"])
+def test_a_tracker_follows_a_loop_of_ones_own(reparam, tmp_path):
+    model = build("mlp", in_channels=1, image_size=4, num_classes=3)
+    masks = make_masks(model, 0.3, "random", "erk")
+    sparse = sparsify(model, masks, reparam)
+    tracker = SignTracker(sparse, tmp_path / "signs.bin")
+    tracker.record(0)
+    before = {name: weight.clone() for name, weight in sparse.weights().items()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    for _ in range(5):
+        optimizer.zero_grad()
+        model(torch.randn(8, 1, 4, 4)).square().sum().backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        sparse.after_step(optimizer)
+    tracker.record(1)
+    counts = flips_by_layer(before, sparse.weights(), masks)
+    found = {row.layer: row.since_init for row in flip_table(tracker.history).rows if row.epoch == 1}
+    assert found == counts
+    assert sum(count.flipped for count in counts.values()) > 0
+
+
+def test_a_tracker_takes_any_module_and_a_fixed_mask(tmp_path):
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+    mask = {"0.weight": torch.eye(3, 4, dtype=torch.bool)}
+    tracker = SignTracker(model, tmp_path / "signs.bin", mask)
+    tracker.record(0)
+    assert torch.equal(tracker.history.masks(0)["0.weight"], mask["0.weight"])
+    assert torch.equal(tracker.history.signs(0)["2.weight"], torch.sign(model[2].weight).to(torch.int8))
+
+
+def test_the_command_prints_layers_from_input_to_output_and_writes_all_epochs(tmp_path, capsys):
+    trained(tmp_path / "a", "reparam=sign-in")
+    trained(tmp_path / "b", "seed=1")
+    assert parser().execute(["signs", str(tmp_path / "a"), "--against", str(tmp_path / "b"), "--settled", "5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:6]] == ["fc1.weight", "fc2.weight", "fc3.weight", "total"]
+    assert "settled (5 %)" in lines[0]
+    with (tmp_path / "a" / "signs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4 * 7
+    a, b = Run(tmp_path / "a"), Run(tmp_path / "b")
+    expected = flips_by_layer(a.weights(), b.weights(), a.masks(), b.masks())["fc2.weight"].agreement
+    last = next(row for row in rows if (row["layer"], row["epoch"]) == ("fc2.weight", "6"))
+    assert float(last["agreement"]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["nowhere"], "the folder of a run"), ([".", "--settled", "0"], "settled=0.0"), (["."], "the folder of a run")],
+)
+def test_mistakes_get_one_line(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        parser().execute(["signs", *arguments])
+    error = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert error.count("\n") == 1
+    assert message in error
