@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from commons.checks import InputError
+from sparse_training.board import board
 from sparse_training.config import Config
 from sparse_training.distributed import World, join
 from sparse_training.folder import RunFolder
@@ -24,6 +25,7 @@ from sparse_training.networks import save_network
 from sparse_training.passes import Outcome, Passes, computing
 from sparse_training.preparation import chosen_device, prepare
 from sparse_training.seeding import derive, isolated
+from sparse_training.signs import SignTracker
 from sparse_training.state import Progress, pack, unpack
 
 Metrics = dict[str, Any]
@@ -69,6 +71,8 @@ def train(config: Config, out: str | Path, *, progress: Callable[[Metrics], obje
         folder = RunFolder(out, config) if world.first else None
         if folder is not None:
             stack.callback(folder.close)
+            if config.tensorboard:
+                progress = stack.enter_context(board(folder.path, progress))
         stop = stack.enter_context(preemption())
         stack.enter_context(isolated(derive(config.seed, "training", world.rank)))
         return _Loop(config, device, world, folder, stop, progress).run()
@@ -132,7 +136,9 @@ class _Loop:
             self._epoch = unpack(training, self._method, tensors, info, self._world)
         if self._folder:
             self._folder.forget_after(training.epoch)
+            self._signs = SignTracker(training.sparse, self._folder.path / "signs.bin")
             if found is None:
+                self._signs.record(0)
                 self._save_network()
         for metrics in self._earlier():
             self._report(metrics)
@@ -219,6 +225,7 @@ class _Loop:
         self._epoch = Progress()
         last = training.step == training.total_steps
         if self._folder:
+            self._signs.record(training.epoch)
             if last or training.epoch % config.checkpoint.every == 0:
                 self._save_network()
             self._folder.append_metrics(metrics)

@@ -50,11 +50,11 @@ class RunFolder:
         self.checkpoints.mkdir(exist_ok=True)
         self._known = _without_places(config.tree())
         self._digest = hashlib.sha256(json.dumps(self._known, sort_keys=True).encode()).hexdigest()
-        if (self.path / "config.toml").exists():
-            self._check_same(config)
-        else:
-            write_json(self.path / "environment.json", environment(config))
-            write_text(self.path / "config.toml", config.to_toml())
+        try:
+            self._claim(config)
+        except BaseException:
+            self._lock.close()
+            raise
 
     def close(self) -> None:
         """Let other processes in."""
@@ -122,6 +122,13 @@ class RunFolder:
     def _states(self) -> list[Path]:
         """Files of states, the newest first."""
         return sorted(self.checkpoints.glob("state-*.safetensors"), reverse=True)
+
+    def _claim(self, config: Config) -> None:
+        if (self.path / "config.toml").exists():
+            self._check_same(config)
+        else:
+            write_json(self.path / "environment.json", environment(config))
+            write_text(self.path / "config.toml", config.to_toml())
 
     def _check_same(self, config: Config) -> None:
         known = _without_places(Config.load(self.path / "config.toml").tree())

@@ -1,0 +1,40 @@
+"""Small runs on digits, and a comparison of two run folders that leaves out what time it took."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from sparse_training.config import Config
+from sparse_training.runs import Run
+
+
+@pytest.fixture
+def digits() -> Callable[..., Config]:
+    """Two epochs of the digits network with settings of one's own."""
+
+    def configured(*settings: str, preset: str = "digits-mlp") -> Config:
+        return Config.preset(preset).with_set(["epochs=2", "engine.device=cpu", *settings])
+
+    return configured
+
+
+@pytest.fixture
+def same() -> Callable[[Path, Path], bool]:
+    """Whether two runs have bit-identical networks, masks and metrics."""
+
+    def compare(first: Path, second: Path) -> bool:
+        one, other = Run(first), Run(second)
+        metrics = [[{**line, "seconds": 0} for line in run.metrics()] for run in (one, other)]
+        if metrics[0] != metrics[1] or one.epochs != other.epochs or not one.epochs:
+            return False
+        for epoch in one.epochs:
+            a, b = one.network(epoch), other.network(epoch)
+            if list(a.state) != list(b.state) or a.masks != b.masks:
+                return False
+            if not all(torch.equal(a.state[name], b.state[name]) for name in a.state):
+                return False
+        return True
+
+    return compare

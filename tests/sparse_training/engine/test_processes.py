@@ -1,0 +1,109 @@
+"""Several processes: torchrun follows one process, ranks must agree on their masks, and kills change no bit."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from sparse_training.config import Config
+from sparse_training.engine import train
+from sparse_training.runs import Run
+
+Digits = Callable[..., Config]
+MODULE = [sys.executable, "-m", "sparse_training", "train"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "-m"]
+SPARSE = ("mask.density=0.1", "reparam=sign-in")
+
+
+def command(config: Config, file: Path, out: Path) -> list[str]:
+    file.write_text(config.to_toml())
+    return ["--config", str(file), "--out", str(out)]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
+
+
+@pytest.mark.parametrize("settings", [(*SPARSE,), ("method=rigl", "method.every=10", *SPARSE)], ids=["static", "rigl"])
+@pytest.mark.parametrize("preset", ["digits-mlp", "digits-cnn"])
+def test_two_processes_follow_one(digits: Digits, tmp_path: Path, preset: str, settings: tuple[str, ...]) -> None:
+    config = digits(*settings, preset=preset)
+    train(config, tmp_path / "one")
+    arguments = [*TORCHRUN, "sparse_training", "train", *command(config, tmp_path / "c.toml", tmp_path / "two")]
+    done = subprocess.run(arguments, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    one, two = Run(tmp_path / "one"), Run(tmp_path / "two")
+    assert two.finished
+    assert one.masks() == two.masks()
+    for epoch in one.epochs:
+        for name, value in one.network(epoch).state.items():
+            torch.testing.assert_close(two.network(epoch).state[name], value, rtol=1e-3, atol=2e-4)
+    for a, b in zip(one.metrics(), two.metrics(), strict=True):
+        assert a["step"] == b["step"]
+        assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-4)
+        assert a["test_loss"] == pytest.approx(b["test_loss"], rel=1e-3)
+        assert a["test_accuracy"] == pytest.approx(b["test_accuracy"], abs=0.6)
+
+
+def test_masks_that_differ_between_processes_are_refused(tmp_path: Path) -> None:
+    program = tmp_path / "differ.py"
+    program.write_text(
+        "import torch\n"
+        "from sparse_training.distributed import join\n"
+        "from sparse_training.masks import Masks\n"
+        "world = join(torch.device('cpu'))\n"
+        "world.check_equal(Masks({'w': torch.tensor([True, False])}))\n"
+        "world.check_equal(Masks({'w': torch.tensor([world.first, True])}))\n"
+    )
+    arguments = [*TORCHRUN[:-1], str(program)]
+    done = subprocess.run(arguments, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode
+    assert "the masks of process 1 differ from those of process 0" in done.stderr
+
+
+def test_a_preemption_signal_exits_with_zero(digits: Digits, tmp_path: Path) -> None:
+    config = digits(*SPARSE, "epochs=400", "checkpoint.every=400")
+    arguments = [*MODULE, *command(config, tmp_path / "c.toml", tmp_path / "run")]
+    process = subprocess.Popen(arguments, env=environment(), stderr=subprocess.PIPE, text=True)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    while not (metrics.exists() and metrics.stat().st_size):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert "the same command goes on" in errors
+    assert list((tmp_path / "run" / "checkpoints").glob("state-*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [SPARSE, ("method=rigl", "method.every=10", "optimizer=adamw", *SPARSE)])
+def test_twenty_kills_change_no_bit(
+    digits: Digits, same: Callable[[Path, Path], bool], tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    config = digits(*settings, "epochs=150")
+    train(config, tmp_path / "whole")
+    arguments = [*MODULE, *command(config, tmp_path / "c.toml", tmp_path / "killed")]
+    metrics, rng, kills = tmp_path / "killed" / "metrics.jsonl", random.Random(0), 0
+    while kills < 20:
+        process = subprocess.Popen(arguments, env=environment(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        lines = metrics.read_bytes().count(b"\n") if metrics.exists() else 0
+        while process.poll() is None:  # it trains once a line was added, and is then killed at a random moment
+            if metrics.exists() and metrics.read_bytes().count(b"\n") != lines:
+                break
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.1))
+        assert process.poll() is None, "the run ended before the last kill"
+        process.kill()
+        process.wait()
+        kills += 1
+    assert not Run(tmp_path / "killed").finished
+    subprocess.run(arguments, env=environment(), check=True, capture_output=True)
+    assert same(tmp_path / "whole", tmp_path / "killed")

@@ -1,0 +1,253 @@
+"""Runs of the engine: methods and settings train, give their folder, and repeat bit for bit."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from commons import InputError
+from sparse_training.config import Config
+from sparse_training.engine import NonFiniteError, PreemptedError, train
+from sparse_training.folder import DamagedCheckpoint
+from sparse_training.networks import save_network
+from sparse_training.runs import Run
+
+Digits = Callable[..., Config]
+Same = Callable[[Path, Path], bool]
+SPARSE = ("mask.density=0.1",)
+
+
+def test_a_run_folder_is_complete(digits: Digits, tmp_path: Path) -> None:
+    config = digits(*SPARSE, "reparam=sign-in")
+    seen: list[dict[str, Any]] = []
+    summary = train(config, tmp_path / "run", progress=seen.append)
+    run = Run(tmp_path / "run")
+    assert run.finished
+    assert run.config == config
+    assert run.epochs == [0, 1, 2]
+    assert [line["epoch"] for line in run.metrics()] == [1, 2]
+    assert seen == run.metrics()
+    assert run.summary["test_accuracy"] == summary.test_accuracy == run.metrics()[-1]["test_accuracy"] > 30
+    assert run.environment["seed"] == 0
+    assert run.masks().density == pytest.approx(summary.density)
+    for epoch in run.epochs:
+        masks, weights = run.masks(epoch), run.weights(epoch)
+        assert list(weights) == list(masks)
+        assert all(not bool(weights[name][~mask].any()) for name, mask in masks.items())
+    model = run.model()
+    assert not model.training
+    assert torch.equal(model.get_parameter("fc1.weight"), run.weights()["fc1.weight"])
+    assert sorted(path.suffix for path in (tmp_path / "run" / "checkpoints").iterdir()) == [".safetensors"] * 3
+
+
+@pytest.mark.parametrize(
+    "settings", [(), SPARSE, (*SPARSE, "reparam=sign-in"), ("method=rigl", *SPARSE, "method.every=5")]
+)
+def test_equal_configurations_repeat_bit_for_bit(
+    digits: Digits, same: Same, tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    torch.manual_seed(1)
+    train(digits(*settings), tmp_path / "a")
+    torch.manual_seed(2)  # the caller's random state and threads change nothing
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        train(digits(*settings), tmp_path / "b")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert same(tmp_path / "a", tmp_path / "b")
+
+
+def test_another_seed_is_another_run(digits: Digits, same: Same, tmp_path: Path) -> None:
+    train(digits(), tmp_path / "a")
+    train(digits("seed=1"), tmp_path / "b")
+    assert not same(tmp_path / "a", tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("optimizer=adamw", "schedule=triangular"),
+        ("optimizer.nesterov=true", "clip=0.5", "label_smoothing=0.1", "schedule=step", "schedule.drops=[1]"),
+        ("engine.precision=bfloat16", "engine.channels_last=true"),
+        (*SPARSE, "reparam=ham"),
+        (*SPARSE, "reparam=spred"),
+        (*SPARSE, "reparam=pilot"),
+        (*SPARSE, "mask.score=synflow", "reparam=sign-in", "engine.channels_last=true", "clip=1"),
+        (*SPARSE, "method=rigl", "method.every=5", "reparam=sign-in"),
+        (*SPARSE, "method=acdc", "reparam=sign-in"),
+        ("mask.density=0.5", "method=imp", "epochs=1"),
+        ("method=str", "method.initial=-5.0"),
+    ],
+)
+def test_settings_train(digits: Digits, tmp_path: Path, settings: tuple[str, ...]) -> None:
+    summary = train(digits(*settings, preset="digits-cnn"), tmp_path / "run")
+    assert summary.test_accuracy > 30
+    run = Run(tmp_path / "run")
+    for name, mask in run.masks().items():
+        assert not bool(run.weights()[name][~mask].any())
+
+
+class Stop(Exception):
+    pass
+
+
+def interrupt_after(epoch: int) -> Callable[[dict[str, Any]], None]:
+    def progress(metrics: dict[str, Any]) -> None:
+        if metrics["epoch"] == epoch:
+            raise Stop
+
+    return progress
+
+
+RESUMED = [
+    (*SPARSE, "reparam=sign-in", "reset.every=2"),
+    (*SPARSE, "optimizer=adamw", "reparam=ham"),
+    (*SPARSE, "method=rigl", "method.every=5", "reparam=sign-in"),
+    ("mask.density=0.5", "method=imp", "method.rewind=0.2"),
+    ("method=str", "method.initial=-5.0"),
+    (*SPARSE, "reparam=pilot"),
+]
+
+
+@pytest.mark.parametrize("settings", RESUMED)
+def test_a_run_goes_on_bit_for_bit(digits: Digits, same: Same, tmp_path: Path, settings: tuple[str, ...]) -> None:
+    config = digits("epochs=3", *settings)
+    train(config, tmp_path / "whole")
+    for epoch in (1, 2):
+        with pytest.raises(Stop):
+            train(config, tmp_path / "parts", progress=interrupt_after(epoch))
+    train(config, tmp_path / "parts")
+    assert same(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_in_the_middle_of_an_epoch_saves(
+    digits: Digits, same: Same, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = digits(*SPARSE, "reparam=sign-in")
+    train(config, tmp_path / "whole")
+    from sparse_training.optimizers import Cosine
+
+    real, calls = Cosine.factor, []
+
+    def factor(self: Cosine, step: int, steps_per_epoch: int, steps: int) -> float:
+        calls.append(step)
+        if len(calls) in (7, 30):
+            os.kill(os.getpid(), number)
+        return real(self, step, steps_per_epoch, steps)
+
+    monkeypatch.setattr(Cosine, "factor", factor)
+    handler = signal.getsignal(number)
+    for step in (7, 30):
+        with pytest.raises(PreemptedError, match=f"after step {step}"):
+            train(config, tmp_path / "parts")
+    train(config, tmp_path / "parts")
+    assert len(calls) == 46  # no step was made twice
+    assert signal.getsignal(number) is handler
+    assert same(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.parametrize("damage", ["cut", "foreign", "empty"])
+def test_a_bad_state_is_named_and_the_one_before_it_used(
+    digits: Digits, same: Same, tmp_path: Path, damage: str
+) -> None:
+    config = digits("epochs=4", *SPARSE)
+    train(config, tmp_path / "whole")
+    with pytest.raises(Stop):
+        train(config, tmp_path / "parts", progress=interrupt_after(3))
+    newest = max((tmp_path / "parts" / "checkpoints").glob("state-*"))
+    if damage == "foreign":
+        with pytest.raises(Stop):
+            train(config.with_set(["seed=5"]), tmp_path / "other", progress=interrupt_after(3))
+        newest.write_bytes((tmp_path / "other" / "checkpoints" / newest.name).read_bytes())
+    else:
+        newest.write_bytes(newest.read_bytes()[: 0 if damage == "empty" else -100])
+    with pytest.warns(DamagedCheckpoint, match=newest.name):
+        train(config, tmp_path / "parts")
+    assert same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_folder_serves_one_process_and_one_configuration(digits: Digits, tmp_path: Path) -> None:
+    def second(metrics: dict[str, Any]) -> None:
+        with pytest.raises(InputError, match="in use"):
+            train(digits(), tmp_path / "run")
+
+    train(digits(), tmp_path / "run", progress=second)
+    with pytest.raises(InputError, match=r"optimizer\.lr is 0\.1 there and 0\.2 here"):
+        train(digits("optimizer.lr=0.2"), tmp_path / "run")
+    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    again: list[dict[str, Any]] = []
+    train(digits(), tmp_path / "run", progress=again.append)
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+    assert len(again) == 2
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_layer(digits: Digits, tmp_path: Path) -> None:
+    with pytest.raises(NonFiniteError, match=r"step \d+ .*first bad layer: fc\d.*last good checkpoint: .*") as caught:
+        train(digits("optimizer.lr=1e30", "epochs=5"), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not Run(tmp_path / "run").finished
+
+
+def test_a_run_begins_from_a_given_network(digits: Digits, tmp_path: Path) -> None:
+    train(digits(*SPARSE), tmp_path / "source")
+    source = Run(tmp_path / "source").network()
+    save_network(tmp_path / "start.safetensors", source.state, source.masks)
+    start = f'start="{tmp_path / "start.safetensors"}"'
+    train(digits(start, *SPARSE, "reparam=sign-in"), tmp_path / "run")
+    run = Run(tmp_path / "run")
+    assert run.masks(0) == run.masks() == source.masks
+    for name, weight in run.weights(0).items():
+        torch.testing.assert_close(weight, source.state[name], rtol=2e-7, atol=0)
+    with pytest.raises(InputError, match="another network"):
+        train(digits(start, preset="digits-cnn"), tmp_path / "cnn")
+
+
+def test_a_users_model_trains(digits: Digits, tmp_path: Path) -> None:
+    train(digits("model=sparse_training.models.small:cnn", *SPARSE), tmp_path / "run")
+    assert isinstance(Run(tmp_path / "run").model(), torch.nn.Module)
+
+
+def test_clip_bounds_the_step_of_the_active_weights(digits: Digits, tmp_path: Path) -> None:
+    tiny = ("clip=1e-3", "optimizer.momentum=0", "optimizer.weight_decay=0", "schedule=constant", "optimizer.lr=1")
+    train(digits(*SPARSE, *tiny, "epochs=1", "batch_size=1442"), tmp_path / "run")  # one step
+    before, after = (Run(tmp_path / "run").network(epoch).state for epoch in (0, 1))
+    moved = torch.cat([(after[name] - before[name]).flatten() for name in before]).norm()
+    assert float(moved) == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_tensorboard_is_an_option(digits: Digits, tmp_path: Path) -> None:
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError:
+        with pytest.raises(InputError, match="tensorboard"):
+            train(digits("tensorboard=true"), tmp_path / "run")
+        return
+    train(digits("tensorboard=true"), tmp_path / "run")
+    assert list((tmp_path / "run").glob("events.out.tfevents.*"))
+
+
+def test_checkpoints_may_be_rarer(digits: Digits, tmp_path: Path) -> None:
+    train(digits("epochs=5", "checkpoint.every=2", "checkpoint.resume=3"), tmp_path / "run")
+    assert Run(tmp_path / "run").epochs == [0, 2, 4, 5]
+
+
+def test_resets_come_when_asked() -> None:
+    reset = Config().with_set(["reset.every=3", "reset.last=7"]).reset
+    assert [epoch for epoch in range(12) if reset.before(epoch)] == [3, 6]
+    assert not any(Config().with_set(["reset.every=0"]).reset.before(epoch) for epoch in range(12))
+
+
+def test_metrics_lines_are_json(digits: Digits, tmp_path: Path) -> None:
+    train(digits("epochs=1"), tmp_path / "run")
+    (line,) = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert {"epoch", "step", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds"} <= set(
+        json.loads(line)
+    )
