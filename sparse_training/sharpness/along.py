@@ -1,14 +1,17 @@
 """Sharpness along a run: the saved networks one after another, each solve started from the one before.
 
-It reads runs; it never trains.
+It reads runs and checkpoints; it never trains.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from commons.checks import InputError
+from sparse_training.masks import Masks
 from sparse_training.runs import Run
 from sparse_training.sharpness.batches import Batch
 from sparse_training.sharpness.eigenpair import Eigenpair
@@ -18,46 +21,77 @@ from sparse_training.sharpness.solve import first_vector
 from sparse_training.sharpness.spaces import in_space
 
 
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A network of a run: epoch None where there is no run."""
+
+    epoch: int | None
+    model: nn.Module
+    masks: Mapping[str, Tensor] | None
+
+
 @dataclass(frozen=True)
 class Question:
-    """What is asked of each network. space: "theta", "factors" or "flow"; the last four as of `HessianOperator`."""
+    """What is asked of each network. space: "theta", "factors" or "flow"; the last three as of `HessianOperator`."""
 
     which: str = "largest"
     tol: float = 1e-3
     seed: int = 0
     space: str = "theta"
     beta: float = 1.0
+    device: str = "cpu"
     params: str = "prunable"
     curvature: str = "hessian"
     graph: str = "auto"
-    device: str = "cpu"
 
 
-def operator_of(run: Run, epoch: int, batch: Batch, question: Question) -> HessianOperator:
-    """H of a saved network: mean cross-entropy in θ on its active weights."""
-    x, y = (part.to(question.device) for part in batch)
-    return HessianOperator(
-        run.model(epoch).to(question.device),
-        cross_entropy,
-        (x, y),
-        run.masks(epoch),
-        params=question.params,
-        curvature=question.curvature,
-        graph=question.graph,
-    )
+def of_run(run: Run) -> Iterator[Checkpoint]:
+    """Every saved network of a run, in order, merged."""
+    for epoch in run.epochs:
+        yield Checkpoint(epoch, run.model(epoch), run.masks(epoch))
 
 
-def along_run(run: Run, batch: Batch, question: Question) -> Iterator[tuple[int, HessianOperator, Eigenpair]]:
-    """(epoch, operator, eigenpair) of every saved network of a run, in order.
+def of_files(name: str, shape: tuple[int, int, int], classes: int, state: Path, masks: Path | None) -> Checkpoint:
+    """The network that "module:callable" returns, with the state dict of a .safetensors file.
 
-    The start is the eigenvector of the epoch before, where the number of active weights is the same.
+    Raises:
+        InputError: the file cannot be read, or does not fit the network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from sparse_training import models
+
+    model = models.build(name, in_channels=shape[0], image_size=shape[-1], num_classes=classes)
+    try:
+        model.load_state_dict(load_file(state))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise InputError(f"checkpoint={str(state)!r} cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+    return Checkpoint(None, model, None if masks is None else Masks.load(masks))
+
+
+def along(
+    checkpoints: Iterable[Checkpoint], batch: Batch, question: Question
+) -> Iterator[tuple[Checkpoint, HessianOperator, Eigenpair]]:
+    """The eigenpair of every checkpoint in order.
+
+    The start is the eigenvector of the one before, where the number of coordinates is the same.
     """
     start: Tensor | None = None
-    for epoch in run.epochs:
-        hessian = operator_of(run, epoch, batch, question)
+    x, y = (part.to(question.device) for part in batch)
+    for checkpoint in checkpoints:
+        hessian = HessianOperator(
+            checkpoint.model.to(question.device),
+            cross_entropy,
+            (x, y),
+            checkpoint.masks,
+            params=question.params,
+            curvature=question.curvature,
+            graph=question.graph,
+        )
         operator = in_space(hessian, question.space, question.beta)
-        warm = start is not None and len(start) == operator.size
-        begin = start if warm else first_vector(hessian, question.seed) if question.space == "theta" else None
-        pair = lanczos(operator, which=question.which, tol=question.tol, start=begin, seed=question.seed)
+        if start is None or len(start) != operator.size:
+            start = first_vector(hessian, question.seed) if question.space == "theta" else None
+        pair = lanczos(operator, which=question.which, tol=question.tol, start=start, seed=question.seed)
         start = pair.vector
-        yield epoch, hessian, pair
+        yield checkpoint, hessian, pair

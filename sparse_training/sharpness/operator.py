@@ -109,6 +109,15 @@ class HessianOperator(SymmetricOperator):
         """Gradients of work so far, by operation count: 1 at the start, a product 2, or 3 where it rebuilds a graph."""
         return 1.0 + self.products * (3.0 if self.graph in ("rebuilt", "compiled") else 2.0)
 
+    def loss_at(self, shift: Tensor) -> float:
+        """The mean loss at θ + shift, shift (size,) in the active weights."""
+        leaves = [a.detach() + b for a, b in zip(self.coordinates.values, self.coordinates.tensors(shift), strict=True)]
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        with evaluation(self._model), torch.no_grad():
+            for batch in chunks(self._batches, self.chunk):
+                total += self._piece(batch).objective(leaves)
+        return float(self._summed(total))
+
     def _product(self, v: Tensor) -> Tensor:
         tangents = self.coordinates.tensors(v)
         total = torch.zeros(self.size, dtype=torch.float64, device=self.device)

@@ -1,0 +1,126 @@
+"""`sharpness`: λ_max of every saved network of runs, or of one network and checkpoint, with its error and its reason.
+
+It draws nothing: CSV and .npz files hold what figures need.
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from commons.cli import Parser
+
+if TYPE_CHECKING:
+    from sparse_training.sharpness.along import Checkpoint
+    from sparse_training.sharpness.batches import Batch
+
+
+def register(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "sharpness",
+        help="largest Hessian eigenvalue of every saved network of a run",
+        description="The Hessian of the mean cross-entropy, in evaluation mode, without weight decay, in the active "
+        "prunable weights, merged. Each solve starts from the eigenvector of the epoch before.",
+    )
+    parser.add_argument("source", metavar="RUN", nargs="+", help="folders of runs, or one module:callable")
+    parser.add_argument("--checkpoint", type=Path, help="state dict (.safetensors) for module:callable")
+    parser.add_argument("--masks", type=Path, help="masks (.safetensors) for module:callable")
+    parser.add_argument("--data", default="digits", help="data set for module:callable")
+    parser.add_argument("--data-root", default=None, help="folder of the data")
+    parser.add_argument("--split", default="train", choices=["train", "test"], help="samples to measure on")
+    parser.add_argument("--samples", type=int, default=None, help="how many of them; all by default")
+    parser.add_argument("--tol", type=float, default=1e-3, help="relative tolerance of each eigenvalue")
+    parser.add_argument("--params", default="prunable", choices=["prunable", "all"], help="weights that count")
+    parser.add_argument("--curvature", default="hessian", choices=["hessian", "gauss-newton"])
+    parser.add_argument(
+        "--space",
+        nargs="+",
+        default=["theta"],
+        choices=["theta", "factors", "flow"],
+        help="θ; the factors (m, w) of θ = m ⊙ w; the metric of their flow",
+    )
+    parser.add_argument("--beta", type=float, default=1.0, help="m² − w² of the last two spaces")
+    parser.add_argument("--smallest", action="store_true", help="λ_min too")
+    parser.add_argument("--trace", action="store_true", help="the trace too, with a 99 %% interval")
+    parser.add_argument("--density", action="store_true", help="spectral density, as .npz for each network")
+    parser.add_argument("--layers", action="store_true", help="λ_max of each layer's block too")
+    parser.add_argument("--line", action="store_true", help="the loss along the top eigenvector, as .csv")
+    parser.add_argument("--seed", type=int, default=0, help="seed of random directions")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, help="folder of the files (default: RUN/sharpness)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure every source, print its table, write it as CSV."""
+    from commons.checks import refuse
+    from commons.files import output_directory, write_csv
+    from commons.tables import aligned
+
+    named = [source for source in args.source if ":" in source and not Path(source).exists()]
+    if named and (len(args.source) > 1 or args.checkpoint is None or args.out is None):
+        refuse("source", named[0], "alone, with --checkpoint and --out", "give one module:callable and its state dict")
+    for source in args.source:
+        folder = output_directory("out", args.out or Path(source) / "sharpness")
+        prefix = f"{Path(source).name}-" if len(args.source) > 1 and args.out else ""
+        checkpoints, batch = _of_callable(args) if named else _of_run(args, Path(source))
+        rows = _measure(args, checkpoints, batch, folder, prefix)
+        write_csv(folder / f"{prefix}eigenvalues.csv", rows)
+        shown = ("epoch", "quantity", "layer", "space", "coordinates", "value", "error", "hvps", "converged")
+        print(f"{source}, {args.split} samples\n{aligned([{name: row[name] for name in shown} for row in rows])}")
+        for row in rows:
+            if row["converged"] is False:
+                print(f"epoch {row['epoch']}, {row['quantity']}: NOT CONVERGED: {row['reason']}")
+
+
+def _of_run(args: argparse.Namespace, path: Path) -> "tuple[list[Checkpoint], Batch]":
+    from sparse_training import data
+    from sparse_training.runs import Run
+    from sparse_training.sharpness.along import of_run
+
+    run = Run(path)
+    settings = run.config.data
+    samples = data.load(settings.name, args.data_root or settings.root or None, image_size=settings.image_size or None)
+    return list(of_run(run)), samples.samples(args.split, args.samples, seed=args.seed)
+
+
+def _of_callable(args: argparse.Namespace) -> "tuple[list[Checkpoint], Batch]":
+    from sparse_training import data
+    from sparse_training.sharpness.along import of_files
+
+    samples = data.load(args.data, args.data_root)
+    checkpoint = of_files(args.source[0], samples.shape, samples.num_classes, args.checkpoint, args.masks)
+    return [checkpoint], samples.samples(args.split, args.samples, seed=args.seed)
+
+
+def _measure(
+    args: argparse.Namespace, checkpoints: "list[Checkpoint]", batch: "Batch", folder: Path, prefix: str
+) -> list[dict[str, Any]]:
+    """Rows of everything asked; densities and lines go to files of their own."""
+    from commons.cli import progress
+    from sparse_training.sharpness import report
+    from sparse_training.sharpness.along import Question, along
+
+    asked = [("largest", space) for space in args.space] + ([("smallest", "theta")] if args.smallest else [])
+    rows = []
+    with progress() as bar:
+        task = bar.add_task("sharpness", total=len(asked) * len(checkpoints))
+        for which, space in asked:
+            question = Question(which, args.tol, args.seed, space, args.beta, args.device, args.params, args.curvature)
+            quantity = {"largest": "λ_max", "smallest": "λ_min"}[which]
+            for checkpoint, hessian, pair in along(checkpoints, batch, question):
+                columns = report.pair_columns(pair)
+                rows.append(report.row(checkpoint, hessian, question, quantity=quantity, **columns))
+                bar.advance(task)
+                if (which, space) != asked[0]:
+                    continue
+                stem = prefix + ("network" if checkpoint.epoch is None else f"epoch-{checkpoint.epoch:04}")
+                if args.trace:
+                    rows.append(report.trace_row(checkpoint, hessian, question))
+                if args.layers:
+                    rows += report.layer_rows(checkpoint, hessian, batch, question)
+                if args.density:
+                    report.save_density(folder / f"{stem}-density.npz", hessian, args.seed)
+                if args.line and space == "theta":
+                    report.save_line(folder / f"{stem}-line.csv", hessian, pair)
+    return rows

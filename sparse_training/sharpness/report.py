@@ -1,0 +1,104 @@
+"""Rows and files of the `sharpness` command: every value with its error, its cost and what it was measured on.
+
+It solves what is asked and draws nothing.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from commons.files import write_csv, write_whole
+from sparse_training.sharpness.along import Checkpoint, Question
+from sparse_training.sharpness.batches import Batch
+from sparse_training.sharpness.density import spectral_density
+from sparse_training.sharpness.eigenpair import Eigenpair
+from sparse_training.sharpness.layers import layer_eigenvalues
+from sparse_training.sharpness.operator import HessianOperator
+from sparse_training.sharpness.trace import trace
+
+LINE = torch.linspace(-1, 1, 41)
+
+
+def row(checkpoint: Checkpoint, hessian: HessianOperator, question: Question, **measured: Any) -> dict[str, Any]:
+    """One line of the table, all with the same columns."""
+    empty = dict.fromkeys(("layer", "residual", "upper_bound", "hvps", "gradient_equivalents", "converged", "reason"))
+    return {
+        "epoch": checkpoint.epoch,
+        "quantity": "",
+        "space": question.space,
+        "curvature": hessian.curvature,
+        "params": question.params,
+        "samples": hessian.samples,
+        "coordinates": hessian.size,
+        "value": None,
+        "error": None,
+        **empty,
+        **measured,
+    }
+
+
+def pair_columns(pair: Eigenpair) -> dict[str, Any]:
+    """The columns that an eigenpair fills."""
+    names = ("value", "error", "residual", "upper_bound", "hvps", "gradient_equivalents", "converged", "reason")
+    return {name: getattr(pair, name) for name in names}
+
+
+def trace_row(checkpoint: Checkpoint, hessian: HessianOperator, question: Question) -> dict[str, Any]:
+    """The trace; its error is half the width of the 99 % interval."""
+    before = hessian.products
+    found = trace(hessian, seed=question.seed)
+    half = (found.high - found.low) / 2
+    told = f"99 % interval from {found.n} probes"
+    spent = hessian.products - before
+    return row(checkpoint, hessian, question, quantity="trace", value=found.mean, error=half, hvps=spent, reason=told)
+
+
+def layer_rows(
+    checkpoint: Checkpoint, hessian: HessianOperator, batch: Batch, question: Question
+) -> list[dict[str, Any]]:
+    """λ_max of each layer's block."""
+    pairs = layer_eigenvalues(
+        checkpoint.model,
+        cross_entropy,
+        batch,
+        checkpoint.masks,
+        params=question.params,
+        tol=question.tol,
+        seed=question.seed,
+        curvature=question.curvature,
+    )
+    return [
+        row(
+            checkpoint,
+            hessian,
+            question,
+            **{"quantity": "λ_max of block", "layer": name, "coordinates": len(pair.vector), **pair_columns(pair)},
+        )
+        for name, pair in pairs.items()
+    ]
+
+
+def save_density(path: Path, hessian: HessianOperator, seed: int) -> None:
+    """The spectral density as .npz: grid, mean, low, high, nodes, weights, bandwidth."""
+    found = spectral_density(hessian, seed=seed)
+    arrays = {name: getattr(found, name) for name in ("grid", "mean", "low", "high", "nodes", "weights", "bandwidth")}
+    write_whole(path, lambda temporary: np.savez(temporary, **arrays))
+
+
+def save_line(path: Path, hessian: HessianOperator, pair: Eigenpair) -> None:
+    """The loss at θ + t·v along the top eigenvector v, beside the parabola that the gradient and λ predict, as .csv."""
+    slope = float(hessian.gradient.double() @ pair.vector.double())
+    write_csv(
+        path,
+        [
+            {
+                "t": t,
+                "loss": hessian.loss_at(t * pair.vector),
+                "parabola": hessian.value + slope * t + pair.value * t * t / 2,
+            }
+            for t in map(float, LINE)
+        ],
+    )
