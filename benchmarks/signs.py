@@ -1,0 +1,76 @@
+"""What recording signs costs: time as a share of an epoch, interleaved with training, and bytes for ResNet-50.
+
+Run from the project's root; prints a table.
+"""
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from commons.tables import aligned
+from sparse_training.config import Config
+from sparse_training.distributed import join
+from sparse_training.masks import make_masks
+from sparse_training.models import build
+from sparse_training.passes import Passes
+from sparse_training.preparation import prepare
+from sparse_training.reparam import sparsify
+from sparse_training.signs import SignTracker, flip_table
+
+
+def share_of_an_epoch(preset: str, epochs: int, folder: Path) -> dict[str, object]:
+    """Medians over epochs of the time of an epoch's steps and of the record that follows it."""
+    device = torch.device("cpu")
+    config = Config.preset(preset).with_set(["mask.density=0.1", "engine.threads=1"])
+    training, _ = prepare(config, device, join(device))
+    passes = Passes(training.model, config, device, config.batch_size)
+    tracker = SignTracker(training.sparse, folder / f"{preset}.bin")
+    steps, records = [], []
+    for epoch in range(epochs):
+        begun = time.perf_counter()
+        for x, y in training.data.train(epoch, config.batch_size, 0):
+            passes(x, y)
+            training.optimizer.step()
+            training.sparse.after_step(training.optimizer)
+        between = time.perf_counter()
+        tracker.record(epoch)
+        records.append(time.perf_counter() - between)
+        steps.append(between - begun)
+    epoch_time, record = statistics.median(steps), statistics.median(records)
+    return {"network": preset, "epoch, s": epoch_time, "record, s": record, "share": f"{record / epoch_time:.2%}"}
+
+
+def resnet50(folder: Path) -> dict[str, object]:
+    """Record and read ResNet-50 at 10 % density; a lower bound of an epoch is 100 forward and backward passes of 8."""
+    model = build("resnet50", image_size=224, num_classes=1000)
+    sparse = sparsify(model, make_masks(model, 0.1, "random", "erk"))
+    tracker = SignTracker(sparse, folder / "resnet50.bin")
+    records = []
+    for epoch in range(5):
+        begun = time.perf_counter()
+        tracker.record(epoch)
+        records.append(time.perf_counter() - begun)
+    x = torch.randn(8, 3, 224, 224)
+    begun = time.perf_counter()
+    model(x).sum().backward()
+    images = 8 / (time.perf_counter() - begun)
+    epoch_time = 1_281_167 / images
+    begun = time.perf_counter()
+    flip_table(tracker.history)
+    read = (time.perf_counter() - begun) / 5
+    print(
+        f"ResNet-50: {101 * tracker.history.frame_bytes / 1e6:.0f} MB for the start and 100 epochs; {read:.2f} s a frame to read"
+    )
+    record = statistics.median(records)
+    return {"network": "resnet50, ImageNet", "epoch, s": epoch_time, "record, s": record,
+            "share": f"{record / epoch_time:.6%}"}  # fmt: skip
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        rows = [share_of_an_epoch("digits-mlp", 60, Path(name)), share_of_an_epoch("digits-cnn", 20, Path(name))]
+        print(aligned([*rows, resnet50(Path(name))]), end="")
