@@ -3,10 +3,11 @@
 It never reads the clock and never seeds anything for good.
 """
 
+import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 
 from commons.checks import number
@@ -19,8 +20,8 @@ def derive(seed: int, *keys: int | str) -> int:
         InputError: seed is not an integer in [0, 2⁶³).
     """
     number("seed", seed, at_least=0, below=2**63, integer=True)
-    words = [int(seed), *(int.from_bytes(key.encode()) if isinstance(key, str) else key for key in keys)]
-    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    name = json.dumps([int(seed), *(key if isinstance(key, str) else int(key) for key in keys)])
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest()) >> 1
 
 
 def generator(seed: int, *keys: int | str) -> torch.Generator:
