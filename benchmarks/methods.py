@@ -8,7 +8,7 @@ from pathlib import Path
 
 from commons.files import output_directory, write_csv, write_text
 from commons.parallel import run_jobs
-from commons.statistics import mean_interval, paired_interval
+from commons.statistics import Interval, mean_interval, paired_interval
 from commons.tables import aligned
 from sparse_training.config import Config
 from sparse_training.engine import train
@@ -22,10 +22,9 @@ SETTINGS = {
     "imp": ["epochs=10"],
     "lrr": ["epochs=10"],
 }
-ARMS = [
-    *((method, reparam) for method in ("static", "set", "rigl", "gmp", "acdc", "imp", "lrr") for reparam in ("none", "sign-in")),
-    ("str", "none"),
-]  # fmt: skip
+METHODS = ("static", "set", "rigl", "gmp", "acdc", "imp", "lrr")
+ARMS = [*((method, reparam) for method in METHODS for reparam in ("none", "sign-in")), ("str", "none")]
+BASE = ("static", "none")
 
 
 def accuracy(method: str, reparam: str, seed: int) -> dict[str, object]:
@@ -49,19 +48,16 @@ def main() -> None:
     rows = [found[index] for index in sorted(found)]
     by_arm = {arm: [r for r in rows if (r["method"], r["reparam"]) == arm] for arm in ARMS}
     accuracies = {arm: [float(str(row["accuracy"])) for row in own] for arm, own in by_arm.items()}
-    base = accuracies["static", "none"]
-    table = []
-    for arm, values in accuracies.items():
-        mean, gain = mean_interval(values), paired_interval(values, base)
-        table.append(
-            {
-                "method": arm[0],
-                "reparam": arm[1],
-                "density": by_arm[arm][0]["density"] if arm[0] != "str" else "learned, see csv",
-                "accuracy %": f"{mean.mean:.2f} ± {(mean.high - mean.low) / 2:.2f}",
-                "against static, points": "–" if arm == ("static", "none") else f"{gain.mean:+.2f} ± {(gain.high - gain.low) / 2:.2f}",
-            }
-        )  # fmt: skip
+    table = [
+        {
+            "method": method,
+            "reparam": reparam,
+            "mean density": mean_interval([float(str(row["density"])) for row in by_arm[method, reparam]]).mean,
+            "accuracy %": _text(mean_interval(values), ""),
+            "against static, points": _text(paired_interval(values, accuracies[BASE]), "+"),
+        }
+        for (method, reparam), values in accuracies.items()
+    ]
     out = output_directory("results", "results")
     text = (
         f"`python {sys.argv[0]}`: digits-mlp, {len(SEEDS)} seeds, mean ± 95 % interval, differences paired by seed.\n\n"
@@ -69,6 +65,10 @@ def main() -> None:
     write_csv(out / "methods_digits.csv", rows)
     write_text(out / "methods_digits.md", text + aligned(table))
     print(aligned(table), end="")
+
+
+def _text(interval: Interval, sign: str) -> str:
+    return f"{interval.mean:{sign}.2f} ± {(interval.high - interval.low) / 2:.2f}"
 
 
 if __name__ == "__main__":

@@ -60,10 +60,8 @@ def resnet50(folder: Path) -> dict[str, object]:
     epoch_time = 1_281_167 / images
     begun = time.perf_counter()
     flip_table(tracker.history)
-    read = (time.perf_counter() - begun) / 5
-    print(
-        f"ResNet-50: {101 * tracker.history.frame_bytes / 1e6:.0f} MB for the start and 100 epochs; {read:.2f} s a frame to read"
-    )
+    read, size = (time.perf_counter() - begun) / 5, 101 * tracker.history.frame_bytes / 1e6
+    print(f"ResNet-50: {size:.0f} MB for the start and 100 epochs; {read:.2f} s a frame to read")
     record = statistics.median(records)
     return {"network": "resnet50, ImageNet", "epoch, s": epoch_time, "record, s": record,
             "share": f"{record / epoch_time:.6%}"}  # fmt: skip

@@ -1,8 +1,12 @@
 """Laws of each method, watched at every step of real runs on digits: support, momentum, counts, and idle steps."""
 
 import dataclasses
+import inspect
 import itertools
+import re
 import signal
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -10,8 +14,8 @@ import torch
 from commons import InputError
 from sparse_training.config import Config
 from sparse_training.engine import PreemptedError, train
-from sparse_training.masks import Masks
-from sparse_training.methods import METHODS
+from sparse_training.masks import Masks, from_scores
+from sparse_training.methods import GMP, METHODS, Method, Training
 from sparse_training.methods.schedules import alternating, levels
 from sparse_training.methods.soft_threshold import SoftThreshold
 from sparse_training.runs import Run
@@ -329,3 +333,17 @@ def test_a_resumed_run_ends_bit_identical(method, tmp_path):
     straight, stopped = Run(tmp_path / "straight").network(), Run(tmp_path / "stopped").network()
     assert straight.masks == stopped.masks
     assert all(torch.equal(value, stopped.state[name]) for name, value in straight.state.items())
+
+
+def test_the_method_that_the_page_adds_trains(tmp_path, monkeypatch):
+    """The class in README.md, as printed there, with the imports that it names."""
+    page = (Path(inspect.getfile(GMP)).parent / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    names = {"dataclass": dataclasses.dataclass, "ClassVar": ClassVar, "Method": Method, "Training": Training}
+    names |= {"torch": torch, "from_scores": from_scores, "__name__": "page"}
+    exec(code, names)
+    monkeypatch.setitem(METHODS, "random-pruning", names["RandomPruning"])
+    train(configured("random-pruning", "method.at=0.6", density=0.3), tmp_path)
+    found = [line["density"] for line in Run(tmp_path).metrics()]
+    assert found[:4] == [1.0] * 4
+    assert found[-1] == pytest.approx(0.3, abs=1e-4)
