@@ -13,7 +13,6 @@ import sympy as sp
 from theory.proof import QUADRANTS, Theorem
 
 PREAMBLE = r"""\documentclass{article}
-\usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
 \usepackage{amsmath}
 \usepackage[margin=2cm]{geometry}
@@ -60,6 +59,7 @@ SIGNS |= {
     "∠": r"\angle ",
     "≠": r"\ne ",
     "′": "'",
+    "¹": "^1",
     "ȧ": r"\dot a",
 }
 SIGNS |= dict(zip("₀₁₂₊₋", ("_0", "_1", "_2", "_+", "_-"), strict=True))
@@ -136,7 +136,7 @@ def _relation(step: Any) -> str:
 
 def _prose(words: str) -> str:
     """Plain text with mathematical signs as LaTeX: every run that holds such a sign is set as mathematics."""
-    return " ".join(_word(word) for word in words.split(" "))
+    return " ".join(_word(word) for word in re.split(r" (?![^{]*\})", words))
 
 
 def _word(word: str) -> str:

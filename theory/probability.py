@@ -103,7 +103,7 @@ def _equal_charts_loss(init: Gaussian | Uniform) -> float:
 
 def _sum(function: Callable[[Array], Array], edges: Array) -> Probability:
     parts, errors = integrate(lambda x, rows: function(x), edges[:-1], edges[1:])
-    return Probability(float(parts.sum()), float(errors.sum()) + 4 * np.finfo(float).eps)
+    return Probability(float(parts.sum()), float(errors.sum() + 4 * np.finfo(float).eps))
 
 
 def _balanced(flow: Flow, init: Balanced) -> Probability:

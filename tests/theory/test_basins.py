@@ -1,0 +1,193 @@
+"""Exact basins against an independent integrator, known shares, and laws that hold for every chart."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import sympy as sp
+from scipy.integrate import solve_ivp
+
+from commons import InputError
+from theory import (
+    Chart,
+    ChartFlow,
+    Flow,
+    Identity,
+    Power,
+    Product,
+    SignedPower,
+    SignIn,
+    Standard,
+    fate,
+    invariant,
+    limit_point,
+    margin,
+    recovers,
+    separatrix,
+)
+
+FLOWS = [Standard(), SignIn(1.0, 0.25), SignIn(0.001, 2.0), SignIn(100.0, 0.001), Power(0.75), Power(1.5)]
+
+
+@dataclass(frozen=True)
+class Sinh(Chart):
+    def chart(self, u: sp.Expr) -> sp.Expr:
+        return sp.sinh(u)
+
+
+@dataclass(frozen=True)
+class Bent(Chart):
+    def chart(self, u: sp.Expr) -> sp.Expr:
+        return u + sp.tanh(u)
+
+
+@dataclass(frozen=True)
+class Cube(Chart):
+    def chart(self, u: sp.Expr) -> sp.Expr:
+        return u**3
+
+
+def integrated(a: np.ndarray, w: np.ndarray, flow: Flow, horizon: float = 1e5) -> np.ndarray:
+    """Whether solve_ivp, on all starts at once in (u_a, u_w)-free form, ends with aw > 0 and w > 0 growing."""
+
+    def field(_: float, state: np.ndarray) -> np.ndarray:
+        x, y = np.split(state, 2)
+        live = y > 0
+        slope = np.where(live, x * y - 1, x * y)
+        # Time is rescaled by a positive factor for each start, which leaves its orbit as it is.
+        da, dw = -slope * y * flow.a.metric(x), -slope * x * flow.w.metric(y)
+        pace = 1 + np.hypot(da, dw) / np.maximum(np.hypot(x, y), 1e-12)
+        return np.concatenate([da, dw]) / np.tile(pace, 2) * np.tile(live, 2)
+
+    result = solve_ivp(field, (0, horizon), np.concatenate([a, w]), method="LSODA", rtol=1e-10, atol=1e-13)
+    x, y = np.split(result.y[:, -1], 2)
+    return (x > 0) & (y > 0)
+
+
+def starts(rng: np.random.Generator, flow: Flow, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Half of them anywhere, half on a < 0 < w at margins from 1e-6 up, both signs."""
+    a, w = rng.uniform(-2, 2, (2, n))
+    near = n // 2
+    radius = flow.w.radius(rng.uniform(0.2, 1.5, near))
+    gap = rng.choice([-1, 1], near) * 10 ** rng.uniform(-6, -2, near) / flow.unit
+    target = np.sqrt(np.maximum(radius**2 - gap, 0))
+    a[:near], w[:near] = flow.a.weight(-target), flow.w.weight(radius)
+    return a, w
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=str)
+def test_recovers_is_a_positive_margin(flow: Flow) -> None:
+    a, w = starts(np.random.default_rng(0), flow, 2000)
+    assert (recovers(a, w, flow) == (margin(a, w, flow) > 0)).all()
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=str)
+def test_the_invariant_holds_between_start_and_limit(flow: Flow) -> None:
+    a, w = np.random.default_rng(1).uniform(-2, 2, (2, 500))
+    end_a, end_w = limit_point(a, w, flow)
+    inside = recovers(a, w, flow)
+    if not isinstance(flow, Power) or flow.p >= 1:
+        np.testing.assert_allclose(invariant(end_a, end_w, flow), invariant(a, w, flow), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(end_a[inside] * end_w[inside], 1, rtol=1e-12)
+    assert (end_w[inside] > 0).all()
+    assert (end_a[~inside] * end_w[~inside] == 0).all()
+
+
+def test_equal_charts_have_exactly_the_standard_separatrix() -> None:
+    w = np.random.default_rng(2).uniform(0.001, 2, 1000)
+    for a in (-w, np.nextafter(-w, 0), np.nextafter(-w, -9)):
+        for beta in (1e-3, 1.0, 1e2):
+            assert (recovers(a, w, SignIn(beta, beta)) == recovers(a, w, Standard())).all()
+
+
+@pytest.mark.parametrize(("betas", "share"), [((1.0, 0.25), 0.617), ((2.0, 0.001), 0.760), ((1.0, 1.0), 0.500)])
+def test_share_of_the_second_quadrant(betas: tuple[float, float], share: float) -> None:
+    edges = np.linspace(0, 2, 2001)
+    middle = (edges[1:] + edges[:-1]) / 2
+    assert recovers(-middle[:, None], middle[None, :], SignIn(*betas)).mean() == pytest.approx(share, abs=6e-4)
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=str)
+def test_the_separatrix_has_margin_zero_and_the_saddle_as_its_limit(flow: Flow) -> None:
+    a, w = separatrix(flow, 101, extent=1.5)
+    assert (a[0], w[0]) == (0, 0)
+    assert max(-a[-1], w[-1]) == pytest.approx(1.5)
+    np.testing.assert_allclose(margin(a, w, flow), 0, atol=1e-14)
+    assert recovers(a * (1 - 1e-9), w, flow)[1:].all()
+    assert not recovers(a * (1 + 1e-9), w, flow)[1:].any()
+
+
+def test_no_overflow_at_the_ends_of_the_number_line() -> None:
+    huge, tiny = 1e300, 1e-300
+    for flow in (Standard(), SignIn(1.0, 0.25), SignIn(1e300, 1e-300), SignIn(1e-300, 1e300)):
+        assert recovers(-tiny, huge, flow)
+        assert not recovers(-huge, tiny, flow)
+        assert recovers(tiny, tiny, flow)
+        assert not recovers(huge, -tiny, flow)
+
+
+def test_fates_of_the_standard_quadrants() -> None:
+    a, w = np.array([1, -1, 1, -1, -2, -1, 1]), np.array([1, 1, -1, -1, 1, 2, -2])
+    expected = ["recovers", "saddle", "saddle", "saddle", "stuck", "recovers", "stuck"]
+    assert fate(a, w, Standard()).tolist() == expected
+
+
+@pytest.mark.parametrize("chart", [Identity(), Product(0.3), SignedPower(0.5), SignedPower(1.5)], ids=str)
+def test_closed_forms_are_what_the_chart_implies(chart: Chart) -> None:
+    theta = np.array([-3.0, -1.0, -1e-5, 1e-8, 0.3, 2.0])
+    derived = chart._derived
+    assert derived.source == "symbolic"
+    assert derived.order == chart.order
+    radius = chart.radius(theta)
+    np.testing.assert_allclose(derived.metric(theta), chart.metric(theta), rtol=1e-12)
+    np.testing.assert_allclose(derived.radius(theta), radius, rtol=1e-12)
+    np.testing.assert_allclose(derived.weight(radius), theta, rtol=1e-12)
+    np.testing.assert_allclose(derived.stretch(radius), chart.stretch(radius), rtol=1e-12)
+    np.testing.assert_allclose(chart.weight(radius), theta, rtol=1e-14)
+
+
+def test_a_new_chart_says_how_it_was_integrated_and_gives_the_known_answer() -> None:
+    symbolic, numeric = ChartFlow(Identity(), Sinh()), ChartFlow(Identity(), Bent())
+    assert (symbolic.source, numeric.source) == ("symbolic", "quadrature")
+    theta = np.array([-50.0, -1.0, 1e-6, 0.5, 40.0])
+    np.testing.assert_allclose(Sinh().radius(theta), np.sign(theta) * np.sqrt(np.log1p(theta**2)), rtol=2e-12)
+    np.testing.assert_allclose(Bent().weight(Bent().radius(theta)), theta, rtol=1e-11)
+    rng = np.random.default_rng(3)
+    a, w = -rng.uniform(0, 2, 60), rng.uniform(0.1, 2, 60)
+    for flow in (symbolic, numeric):
+        clear = np.abs(margin(a, w, flow)) > 1e-3
+        assert (integrated(a[clear], w[clear], flow, 400) == recovers(a[clear], w[clear], flow)).all()
+
+
+def test_a_chart_without_slope_at_zero_holds_a_weight_there() -> None:
+    flow = ChartFlow(Cube(), Identity())
+    assert flow.a.order == 3
+    assert not recovers(-0.1, 2.0, flow)
+    assert recovers(0.1, 2.0, flow)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SignIn(0.0, 1.0),
+        lambda: Power(-1.0),
+        lambda: Product(np.nan),
+        lambda: recovers(np.nan, 1.0, Standard()),
+        lambda: separatrix(Standard(), 1),
+        lambda: ChartFlow(Identity(), type("Even", (Chart,), {"chart": lambda self, u: u**2})()).w.order,
+    ],
+)
+def test_mistakes_are_named(make: object) -> None:
+    with pytest.raises(InputError):
+        make()  # type: ignore[operator]
+
+
+# LSODA on 2,000 coupled starts would share one step size; each block of 100 keeps it honest and fast.
+@pytest.mark.slow
+@pytest.mark.parametrize("flow", [Standard(), SignIn(1.0, 0.25), SignIn(0.01, 1.0), SignIn(100.0, 0.001)], ids=str)
+def test_recovers_agrees_with_an_integrator(flow: Flow) -> None:
+    rng = np.random.default_rng(4)
+    a, w = starts(rng, flow, 2000)
+    for part in np.array_split(np.arange(2000), 20):
+        upper = part[w[part] > 0]
+        assert (integrated(a[upper], w[upper], flow, 200) == recovers(a[upper], w[upper], flow)).all()
