@@ -13,7 +13,7 @@ from commons.statistics import Interval, wilson
 class Verdict(StrEnum):
     AGREES = "agrees"
     DISAGREES = "disagrees"
-    NOT_RESOLVED = "not resolved: the interval allows both"
+    NOT_RESOLVED = "not resolved"  # the interval allows both
     NOT_TESTED = "not tested at this size"
 
 
@@ -47,7 +47,7 @@ def every(successes: int, trials: int) -> tuple[str, Verdict]:
     if not trials:
         return "no starts", Verdict.NOT_TESTED
     low, high = wilson(successes, trials)
-    text = f"{successes} of {trials} ({successes / trials:.3f}, 95 % interval {float(low):.3f} to {float(high):.3f})"
+    text = f"{successes} of {trials} (95 % interval {float(low):.3f} to {float(high):.3f})"
     return text, Verdict.AGREES if successes == trials else Verdict.DISAGREES
 
 

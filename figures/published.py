@@ -22,6 +22,10 @@ class Table:
     def value(self, row: str, column: str) -> float:
         return self.rows[row][self.columns.index(column)]
 
+    def as_rows(self) -> list[dict[str, str | float]]:
+        """One mapping a row, its name first."""
+        return [{"": name, **dict(zip(self.columns, values, strict=True))} for name, values in self.rows.items()]
+
 
 SPARSITIES = ("80 %", "90 %", "95 %")
 

@@ -4,17 +4,37 @@ It reads rows that runs left and counts nothing itself.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from commons.statistics import mean_interval
-from figures.style import ARMS
+from figures.style import ARMS, COLUMN, PAGE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-Rows = Sequence[Mapping[str, str]]
+Rows = Sequence[Mapping[str, Any]]
+
+
+def flips_figure(rows: Rows) -> "Figure":
+    """Three panels for one network: flips since init and since the previous epoch by epoch, and by layer at the end.
+
+    rows: one a layer (and "total"), arm, seed and epoch; shares in [0, 1] in `since_init` and `since_previous`.
+    """
+    from matplotlib import pyplot as plt
+
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(PAGE, COLUMN * 0.68))
+    total = [row for row in rows if row["layer"] == "total"]
+    draw_flips_by_epoch(left, total, "since_init")
+    left.set_ylabel("flipped since init (%)")
+    draw_flips_by_epoch(middle, total, "since_previous")
+    middle.set_ylabel("flipped since last epoch (%)")
+    last = max(row["epoch"] for row in rows)
+    draw_flips_by_layer(right, [row for row in rows if row["layer"] != "total" and row["epoch"] == last])
+    left.legend()
+    return figure
 
 
 def _seeds_by(rows: Rows, key: str, column: str) -> dict[str, list[float]]:
@@ -39,7 +59,6 @@ def draw_flips_by_epoch(axes: "Axes", rows: Rows, column: str) -> None:
             epochs, [i.low for i in intervals], [i.high for i in intervals], color=ARMS[arm], alpha=0.2, lw=0
         )
     axes.set(xlabel="epoch", ylim=(0, None))
-    axes.legend()
 
 
 def draw_flips_by_layer(axes: "Axes", rows: Rows) -> None:
@@ -58,4 +77,3 @@ def draw_flips_by_layer(axes: "Axes", rows: Rows) -> None:
         axes.errorbar(x, means, yerr=half, fmt="o", color=ARMS[arm], label=arm)
     axes.set_xticks(range(len(layers)), [layer.removesuffix(".weight") for layer in layers], rotation=30, ha="right")
     axes.set(ylabel="flipped since init (%)", ylim=(0, None))
-    axes.legend()

@@ -1,0 +1,52 @@
+"""`python -m figures`: reproduce everything, or draw one result file. Heavy imports wait for the command."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from commons.cli import Parser
+
+
+def _reproduce(args: argparse.Namespace) -> None:
+    from figures.reproduce import Settings, reproduce
+
+    reproduce(Path(args.out), Settings(args.device, args.seeds, args.grid), force=args.force, workers=args.workers)
+
+
+def _phase(args: argparse.Namespace) -> None:
+    from dynamics import PhaseDiagram
+    from figures.phase_diagrams import phase_figure
+    from figures.style import paper_style, save_figure
+
+    diagram = PhaseDiagram.load(args.file)
+    stem = Path(args.out) if args.out else Path(args.file).with_suffix("")
+    with paper_style():
+        for path in save_figure(phase_figure(diagram), stem):
+            print(path)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; returns the exit status."""
+    parser = Parser(prog="python -m figures", description="Figures, tables and the report on the paper's claims.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    text = "prove, integrate, train on digits, and write figures, tables and report.html"
+    command = commands.add_parser("reproduce", help=text, description=text)
+    command.add_argument("--out", required=True, help="folder; an interrupted run in it is taken up")
+    command.add_argument("--device", default="cpu", help="cpu or cuda")
+    command.add_argument("--seeds", type=int, default=3, help="seeds of each network, at least 3")
+    command.add_argument("--grid", type=int, default=256, help="starts along each side of a phase diagram")
+    command.add_argument("--workers", type=int, default=0, help="processes that train; 0: one a core")
+    command.add_argument("--force", action="store_true", help="replace a finished run in --out")
+    command.set_defaults(run=_reproduce)
+
+    text = "draw a phase diagram that `python -m dynamics phase` saved"
+    command = commands.add_parser("phase", help=text, description=text)
+    command.add_argument("file", help=".npz file")
+    command.add_argument("--out", default="", help="stem of the PNG and PDF; default: beside the file")
+    command.set_defaults(run=_phase)
+    return parser.execute(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
