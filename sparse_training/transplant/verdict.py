@@ -70,7 +70,7 @@ def compare_starts(accuracies: Mapping[str, Mapping[int, float]], source: str, m
 def _outcome(difference: Interval, p: float, margin: float) -> Outcome:
     if difference.low > -margin:
         return Outcome.RECOVERS
-    return Outcome.FALLS_SHORT if p < 0.05 and difference.mean < 0 else Outcome.UNDECIDED
+    return Outcome.FALLS_SHORT if p < 0.05 else Outcome.UNDECIDED  # a significant gain has recovered above
 
 
 @dataclass(frozen=True)

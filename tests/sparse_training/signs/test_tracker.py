@@ -128,3 +128,13 @@ def test_mistakes_get_one_line(arguments, message, tmp_path, monkeypatch, capsys
     assert stop.value.code == 2
     assert error.count("\n") == 1
     assert message in error
+
+
+def test_exactly_the_share_that_still_flips_is_not_fewer(tmp_path):
+    model = torch.nn.Linear(4, 1)
+    tracker = SignTracker(model, tmp_path / "signs.bin")
+    for epoch, signs in enumerate([(1, 1, 1, 1), (-1, 1, 1, 1), (-1, -1, 1, 1), (-1, -1, 1, 1)]):
+        model.weight.data.copy_(torch.tensor([signs]))
+        tracker.record(epoch)
+    table = flip_table(tracker.history)
+    assert [table.settling(share) for share in (0.2, 0.25, 0.3, 0.5, 0.6)] == [2, 2, 1, 1, 0]
