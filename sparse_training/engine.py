@@ -118,14 +118,15 @@ class _Loop:
 
     def run(self) -> Summary:
         """All epochs that are left."""
-        if not self._summary:
-            self._resume()
-            self._world.check_equal(self._training.sparse.masks)
-            while self._training.step < self._training.total_steps:
-                self._train_epoch()
-        for metrics in self._earlier() if self._summary else ():
-            self._report(metrics)
-        return self._summary or self._finish()
+        if self._summary:
+            for metrics in self._earlier():
+                self._report(metrics)
+            return Summary(**self._summary)
+        self._resume()
+        self._world.check_equal(self._training.sparse.masks)
+        while self._training.step < self._training.total_steps:
+            self._train_epoch()
+        return self._finish()
 
     def _resume(self) -> None:
         """Go to the last good state, or to the start; what was written after it is dropped."""

@@ -4,6 +4,7 @@ Every setting has a name in TOML and in --set; the options are names for the com
 """
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
         except PreemptedError as stopped:
             print(stopped, file=sys.stderr)
             return 0
+    if int(os.environ.get("RANK", 0)):
+        return 0  # the first process of torchrun speaks for all
     print(
         f"{args.out}: {summary.epochs} epochs, density {summary.density:.2%}, test accuracy "
         f"{summary.test_accuracy:.2f} %, test loss {summary.test_loss:.4f}, {summary.seconds:.1f} s"

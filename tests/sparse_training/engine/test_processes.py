@@ -18,7 +18,7 @@ from sparse_training.runs import Run
 
 Digits = Callable[..., Config]
 MODULE = [sys.executable, "-m", "sparse_training", "train"]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "-m"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
 SPARSE = ("mask.density=0.1", "reparam=sign-in")
 
 
@@ -28,11 +28,21 @@ def command(config: Config, file: Path, out: Path) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-@pytest.mark.parametrize("settings", [(*SPARSE,), ("method=rigl", "method.every=10", *SPARSE)], ids=["static", "rigl"])
-@pytest.mark.parametrize("preset", ["digits-mlp", "digits-cnn"])
+STATIC, RIGL = SPARSE, ("method=rigl", "method.every=10", *SPARSE)
+
+
+@pytest.mark.parametrize(
+    ("preset", "settings"),
+    [
+        ("digits-cnn", RIGL),
+        pytest.param("digits-cnn", STATIC, marks=pytest.mark.slow),
+        pytest.param("digits-mlp", RIGL, marks=pytest.mark.slow),
+        pytest.param("digits-mlp", STATIC, marks=pytest.mark.slow),
+    ],
+)
 def test_two_processes_follow_one(digits: Digits, tmp_path: Path, preset: str, settings: tuple[str, ...]) -> None:
     config = digits(*settings, preset=preset)
     train(config, tmp_path / "one")

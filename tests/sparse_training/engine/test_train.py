@@ -184,7 +184,7 @@ def test_a_folder_serves_one_process_and_one_configuration(digits: Digits, tmp_p
         train(digits("optimizer.lr=0.2"), tmp_path / "run")
     before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
     again: list[dict[str, Any]] = []
-    train(digits(), tmp_path / "run", progress=again.append)
+    assert train(digits(), tmp_path / "run", progress=again.append).epochs == 2
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
     assert len(again) == 2
 
