@@ -75,7 +75,7 @@ class Krylov:
     def ritz(self) -> Ritz:
         """The Ritz pairs of the present space, largest first."""
         values, coordinates = np.linalg.eigh(self.T[: self.steps, : self.steps])
-        values, coordinates = values[::-1], coordinates[:, ::-1]
+        values, coordinates = values[::-1].copy(), coordinates[:, ::-1].copy()
         return Ritz(values, self.beta * np.abs(coordinates[-1]), coordinates)
 
     def vectors(self, coordinates: Array) -> Tensor:

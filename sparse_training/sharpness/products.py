@@ -3,6 +3,7 @@
 Nothing here knows about masks, batches or processes; v and H v are lists of tensors in the parameters' shapes.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -53,7 +54,9 @@ def rebuilt(piece: Piece, leaves: Tensors, slope: Tensors) -> Product:
 
 def linearized(piece: Piece, leaves: Tensors, slope: Tensors) -> Product:
     """Forward over reverse: the directional derivative of the gradient, linearized once at the leaves."""
-    _, tangent = torch.func.linearize(_gradient_of(piece, leaves), *(leaf.detach() for leaf in leaves))
+    with warnings.catch_warnings():  # torch warns of its own tracing
+        warnings.simplefilter("ignore")
+        _, tangent = torch.func.linearize(_gradient_of(piece, leaves), *(leaf.detach() for leaf in leaves))
     return lambda v: tangent(*v)
 
 

@@ -43,7 +43,7 @@ def row(checkpoint: Checkpoint, hessian: HessianOperator, question: Question, **
 def pair_columns(pair: Eigenpair) -> dict[str, Any]:
     """The columns that an eigenpair fills."""
     names = ("value", "error", "residual", "upper_bound", "hvps", "gradient_equivalents", "converged", "reason")
-    return {name: getattr(pair, name) for name in names}
+    return {"coordinates": len(pair.vector), **{name: getattr(pair, name) for name in names}}
 
 
 def trace_row(checkpoint: Checkpoint, hessian: HessianOperator, question: Question) -> dict[str, Any]:
@@ -75,7 +75,9 @@ def layer_rows(
             checkpoint,
             hessian,
             question,
-            **{"quantity": "λ_max of block", "layer": name, "coordinates": len(pair.vector), **pair_columns(pair)},
+            quantity="λ_max of block",
+            layer=name,
+            **pair_columns(pair),
         )
         for name, pair in pairs.items()
     ]
