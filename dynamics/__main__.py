@@ -35,7 +35,7 @@ def main() -> int:
         sweep.add_argument("--grid", type=int, help="values along each axis (a fitting number by default)")
         sweep.add_argument("--starts", type=int, help="starts behind each rate (a fitting number by default)")
         sweep.add_argument("--seed", type=int, default=0, help="seed of starts and noise")
-        if name in ("noise", "dimension", "betas"):
+        if name in ("noise", "dimension"):
             _flow_options(sweep)
     return parser.execute()
 

@@ -136,7 +136,7 @@ def _run(flow: Flow, a: torch.Tensor, w: torch.Tensor, last: torch.Tensor, limit
         if len(rows):
             field = half_plane(flow, side)
             y = field.coordinate(w[rows])
-            out[:, rows] = _half(field, flow, torch.stack([a[rows], y]), last[rows], limits, fuse)
+            out[:, rows] = follow(field, torch.stack([a[rows], y]), _values(field, flow, y), last[rows], limits, fuse)
         if side < 0:
             (through,) = torch.nonzero(out[4] == CROSSED, as_tuple=True)
             if len(through):
@@ -144,11 +144,14 @@ def _run(flow: Flow, a: torch.Tensor, w: torch.Tensor, last: torch.Tensor, limit
     return out
 
 
-def _half(
-    field: HalfPlane, flow: Flow, starts: torch.Tensor, last: torch.Tensor, limits: Limits, fuse: bool) -> torch.Tensor:
-    """The same rows for starts (a, y) in one half-plane; those near the saddle go again, ever closer."""
+def follow(
+    field: HalfPlane, starts: torch.Tensor, values: torch.Tensor, last: torch.Tensor, limits: Limits, fuse: bool
+) -> torch.Tensor:
+    """Rows a, w, time, steps, reason (5, N) of starts (a, y) (2, N) in one half-plane; near the saddle, again, closer.
+
+    values: (P, N) the flow's parameters, which may differ from start to start.   last: (N,) horizons.
+    """
     system = planar(field)
-    values = starts.new_tensor(field.parameters(flow))[:, None].expand(-1, starts.shape[1])
 
     def run(columns: Any, limits: Limits, fuse: bool) -> torch.Tensor:
         lane = prepare(system, starts[:, columns], values[:, columns], last[columns])
@@ -172,10 +175,15 @@ def _half(
     return out
 
 
+def _values(field: HalfPlane, flow: Flow, like: torch.Tensor) -> torch.Tensor:
+    """The flow's parameters as rows (P, N)."""
+    return like.new_tensor(field.parameters(flow))[:, None].expand(-1, len(like))
+
+
 def _cross(flow: Flow, out: torch.Tensor, last: torch.Tensor, through: torch.Tensor, limits: Limits) -> None:
     """Continue from the wall, on the side w > 0, the trajectories that reached it from w < 0 with a > 0."""
     field = half_plane(flow, 1)
     starts = torch.stack([out[0, through], torch.zeros_like(out[0, through])])
-    after = _half(field, flow, starts, last[through] - out[2, through], limits, False)
+    after = follow(field, starts, _values(field, flow, starts[0]), last[through] - out[2, through], limits, False)
     after[2:4] += out[2:4, through]
     out[:, through] = after

@@ -1,0 +1,232 @@
+"""The maps that training really runs at d = 1: gradient descent and SGD, with momentum, weight decay and Sign-In resets.
+
+They are taken step by step and never replaced by the flow.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import sympy as sp
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from commons import finite, number, refuse
+from dynamics.outcome import Outcome
+from theory import reset
+from theory.neuron import A, W, loss_negative, loss_positive
+from theory.parametrization import Flow, SignIn, Standard
+
+BOUND = 1e6
+Slopes = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Where each start is after the last step; all arrays have the broadcast shape of the starts.
+
+    outcome: int8; RECOVERED is aw within `tolerance` of 1 at w > 0, STUCK |aw| ≤ `tolerance` at w ≤ 0, DIVERGED is
+    beyond 1e6 or not finite, SADDLE both weights below 1e-6, all else UNDECIDED.   a, w: float64.
+    beta_a, beta_w: float64, m² − w² of the factors, nan for the standard form.
+    """
+
+    outcome: NDArray[np.int8]
+    a: NDArray[np.float64]
+    w: NDArray[np.float64]
+    beta_a: NDArray[np.float64]
+    beta_w: NDArray[np.float64]
+
+
+def gradient_descent(
+    a0: ArrayLike,
+    w0: ArrayLike,
+    *,
+    lr: ArrayLike,
+    steps: int,
+    flow: Flow | None = None,
+    momentum: float = 0.0,
+    weight_decay: ArrayLike = 0.0,
+    decoupled: bool = False,
+    reset_every: ArrayLike = 0,
+    tolerance: float = 0.1,
+) -> Descent:
+    """Full gradient descent on the population loss: θ ← θ − lr(∇L + λθ), or with heavy-ball momentum on that.
+
+    a0, w0, lr, weight_decay, reset_every: arrays that broadcast.   flow: Standard() (None) or SignIn, whose factors
+    take the steps.   decoupled: weight decay as θ ← (1 − lr·λ)θ beside the step (AdamW's).   reset_every: steps
+    between resets of the factors to their β, 0 for never; a reset also empties the momentum.
+
+    Raises:
+        InputError: a value that is not finite or out of its range; a flow without a discrete form here.
+    """
+    half = torch.tensor(0.5, dtype=torch.float64)
+
+    def sides(count: int) -> tuple[torch.Tensor, ...]:
+        zero = torch.zeros((), dtype=torch.float64)
+        return half, half, zero, zero
+
+    return _descend(
+        a0, w0, sides, lr, steps, flow or Standard(), momentum, weight_decay, decoupled, reset_every, tolerance
+    )
+
+
+def sgd(
+    a0: ArrayLike,
+    w0: ArrayLike,
+    *,
+    lr: ArrayLike,
+    steps: int,
+    batch: int = 8,
+    label_noise: ArrayLike = 0.0,
+    seed: int = 0,
+    flow: Flow | None = None,
+    momentum: float = 0.0,
+    weight_decay: ArrayLike = 0.0,
+    decoupled: bool = False,
+    reset_every: ArrayLike = 0,
+    tolerance: float = 0.1,
+) -> Descent:
+    """Minibatch SGD: every start draws `batch` fresh inputs x ~ N(0, 1) a step, labels relu(x) + label_noise·N(0, 1).
+
+    A batch enters the gradient through ½ → mean x²[x > 0] on its side of w and, with label noise, through
+    mean εx[x > 0], which given x is normal. The rest as in `gradient_descent`.
+    """
+    number("batch", batch, at_least=1, integer=True)
+    generator = torch.Generator().manual_seed(int(number("seed", seed, at_least=0, integer=True)))
+    spread = torch.as_tensor(finite("label_noise", label_noise))
+    shape = np.broadcast_shapes(*(np.shape(v) for v in (a0, w0, lr, label_noise, weight_decay, reset_every)))
+    spread = spread.expand(shape).reshape(-1)
+
+    def sides(count: int) -> tuple[torch.Tensor, ...]:
+        x = torch.randn(batch, count, generator=generator, dtype=torch.float64)
+        up, down = x.clamp_min(0).square().mean(0), x.clamp_max(0).square().mean(0)
+        noise = torch.randn(count, generator=generator, dtype=torch.float64) * spread
+        return up, down, noise * (up / batch).sqrt(), -noise * (down / batch).sqrt()
+
+    if bool((spread < 0).any()):
+        refuse("label_noise", label_noise, "at least 0")
+    zeros = np.zeros(shape)
+    return _descend(
+        a0 + zeros, w0, sides, lr, steps, flow or Standard(), momentum, weight_decay, decoupled, reset_every, tolerance
+    )
+
+
+def _descend(
+    a0: ArrayLike,
+    w0: ArrayLike,
+    sides: Callable[[int], tuple[torch.Tensor, ...]],
+    lr: ArrayLike,
+    steps: int,
+    flow: Flow,
+    momentum: float,
+    weight_decay: ArrayLike,
+    decoupled: bool,
+    reset_every: ArrayLike,
+    tolerance: float,
+) -> Descent:
+    given = [finite(n, v) for n, v in (("a0", a0), ("w0", w0), ("lr", lr), ("weight_decay", weight_decay))]
+    given.append(finite("reset_every", reset_every))
+    number("steps", steps, at_least=0, integer=True)
+    number("momentum", momentum, at_least=0, below=1)
+    number("tolerance", tolerance, above=0, below=1)
+    for name, value in zip(("lr", "weight_decay", "reset_every"), given[2:], strict=True):
+        if (value < 0).any():
+            refuse(name, float(value.min()), "at least 0")
+    given = np.broadcast_arrays(*given)
+    shape = given[0].shape
+    a, w, rate, decay, period = (torch.as_tensor(x.copy().reshape(-1)) for x in given)
+    form = _form(flow)
+    weights = form.write(a, w)
+    velocity = [torch.zeros_like(x) for x in weights]
+    resets = isinstance(flow, SignIn) and bool((period > 0).any())
+    for count in range(1, steps + 1):
+        a, w = form.read(weights)
+        slopes = form.slopes(weights, *_gradient(a, w, sides(len(a))))
+        for i, slope in enumerate(slopes):
+            velocity[i] = momentum * velocity[i] + (slope if decoupled else slope + decay * weights[i])
+            weights[i] = weights[i] * (1 - rate * decay) if decoupled else weights[i]
+            weights[i] = weights[i] - rate * velocity[i]
+        if resets:
+            now = (period > 0) & (count % period.clamp_min(1) == 0)
+            fresh = form.write(*form.read(weights))
+            weights = [torch.where(now, new, old) for new, old in zip(fresh, weights, strict=True)]
+            velocity = [torch.where(now, 0.0, v) for v in velocity]
+    a, w = form.read(weights)
+    betas = form.betas(weights)
+    arrays = [x.numpy().reshape(shape) for x in (_outcome(a, w, tolerance), a, w, *betas)]
+    return Descent(*arrays)
+
+
+def _gradient(a: torch.Tensor, w: torch.Tensor, sides: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    """∂/∂a and ∂/∂w of the loss whose half-lines weigh `up` and `down` in the place of ½; 0 at w = 0 by relu′(0) = 0."""
+    up, down, noise_up, noise_down = sides
+    positive, negative = w > 0, w < 0
+    weight = torch.where(positive, 2 * up, torch.where(negative, 2 * down, 0.0))
+    noise = torch.where(positive, noise_up, torch.where(negative, noise_down, 0.0))
+    right, left = _POSITIVE(a, w), _NEGATIVE(a, w)
+    slope_a, slope_w = (weight * torch.where(positive, r, s) for r, s in zip(right, left, strict=True))
+    return slope_a - noise * w, slope_w - noise * a
+
+
+def _slopes(loss: sp.Expr) -> Slopes:
+    function: Slopes = sp.lambdify([A, W], [loss.diff(A), loss.diff(W)], modules="torch", cse=True)
+    return function
+
+
+_POSITIVE, _NEGATIVE = _slopes(loss_positive(A, W)), _slopes(loss_negative(A, W))
+
+
+class _Plain:
+    """The weights themselves take the steps."""
+
+    def write(self, a: torch.Tensor, w: torch.Tensor) -> list[torch.Tensor]:
+        return [a, w]
+
+    def read(self, weights: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        return weights[0], weights[1]
+
+    def slopes(self, weights: list[torch.Tensor], slope_a: torch.Tensor, slope_w: torch.Tensor) -> list[torch.Tensor]:
+        return [slope_a, slope_w]
+
+    def betas(self, weights: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        nothing = torch.full_like(weights[0], torch.nan)
+        return nothing, nothing
+
+
+@dataclass(frozen=True)
+class _Factors(_Plain):
+    """The factors of a = m·w and of w = m·w take the steps."""
+
+    flow: SignIn
+
+    def write(self, a: torch.Tensor, w: torch.Tensor) -> list[torch.Tensor]:
+        return [*reset(a, self.flow.beta_a, xp=torch), *reset(w, self.flow.beta_w, xp=torch)]
+
+    def read(self, weights: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        return weights[0] * weights[1], weights[2] * weights[3]
+
+    def slopes(self, weights: list[torch.Tensor], slope_a: torch.Tensor, slope_w: torch.Tensor) -> list[torch.Tensor]:
+        m_a, w_a, m_w, w_w = weights
+        return [slope_a * w_a, slope_a * m_a, slope_w * w_w, slope_w * m_w]
+
+    def betas(self, weights: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        m_a, w_a, m_w, w_w = weights
+        return (m_a - w_a) * (m_a + w_a), (m_w - w_w) * (m_w + w_w)
+
+
+def _form(flow: Flow) -> _Plain:
+    if isinstance(flow, SignIn):
+        return _Factors(flow)
+    if not isinstance(flow, Standard):
+        refuse("flow", flow, "Standard() or SignIn(...), the flows with a discrete form here")
+    return _Plain()
+
+
+def _outcome(a: torch.Tensor, w: torch.Tensor, tolerance: float) -> torch.Tensor:
+    product = a * w
+    code = torch.full_like(a, Outcome.UNDECIDED, dtype=torch.int8)
+    code[(w <= 0) & (product.abs() <= tolerance)] = Outcome.STUCK
+    code[(w > 0) & ((product - 1).abs() <= tolerance)] = Outcome.RECOVERED
+    code[(a.abs() < 1e-6) & (w.abs() < 1e-6)] = Outcome.SADDLE
+    code[~((a.abs() < BOUND) & (w.abs() < BOUND))] = Outcome.DIVERGED
+    return code

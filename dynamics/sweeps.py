@@ -1,0 +1,129 @@
+"""Rates of recovery over two settings at a time: metrics, learning rate, noise, weight decay, resets, input dimension.
+
+Each returns a Sweep with Wilson intervals; what a start does is decided by `integrate` or `discrete`.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from commons import number, refuse
+from commons.statistics import wilson
+from dynamics.diagram import Array, Sweep
+from dynamics.discrete import gradient_descent, sgd
+from dynamics.fields import half_plane
+from dynamics.integrate import ARRIVAL, OUTCOME_OF, follow, integrate
+from dynamics.march import Limits
+from dynamics.outcome import Outcome
+from dynamics.phase import describe
+from dynamics.spatial import integrate_nd
+from theory.parametrization import Flow, SignIn, Standard
+
+DIMENSIONS = (1, 2, 3, 5, 8, 16, 32, 64)
+SIGNS = ((1, 1), (1, -1), (-1, 1), (-1, -1))
+
+
+def betas(*, grid: int = 33, starts: int = 8, seed: int = 0) -> Sweep:
+    """Share of balanced starts a = −w, w uniform on (0.1, 2), that Sign-In recovers over (β_a, β_w) in [0.05, 2]²."""
+    _check(grid, starts, seed)
+    axis = np.linspace(0.05, 2, grid)
+    size = np.random.default_rng(seed).uniform(0.1, 2, (grid, grid, starts))
+    beta_a, beta_w = (np.broadcast_to(b, size.shape).ravel() for b in (axis[:, None, None], axis[None, :, None]))
+    columns = torch.as_tensor(np.stack([-size.ravel(), size.ravel()]))
+    field = half_plane(SignIn(1.0, 1.0), 1)
+    values = torch.as_tensor(np.stack([beta_a, beta_w]))
+    last = torch.as_tensor(4 / (ARRIVAL * np.minimum(np.minimum(beta_a, beta_w), 1)))
+    ends = follow(field, columns, values, last, Limits(1e-6, 1e-9, 10_000, ARRIVAL), False)
+    outcome = OUTCOME_OF[ends[4].numpy().astype(np.int8)].reshape(size.shape)
+    return _sweep("Sign-In from balanced a < 0 < w", "beta_a", "beta_w", axis, axis, outcome, seed=seed)
+
+
+def step(*, grid: int = 41, starts: int = 64, seed: int = 0, steps: int = 1000) -> Sweep:
+    """Share of starts w uniform on (−a, 0) that gradient descent recovers over learning rate and a; ηa² = 2 parts them."""
+    _check(grid, starts, seed)
+    rates, sizes = np.linspace(0.02, 4, grid), np.linspace(0.1, 4, grid)
+    part = np.random.default_rng(seed).uniform(0, 1, (grid, grid, starts))
+    a = np.broadcast_to(sizes[None, :, None], part.shape)
+    ends = gradient_descent(a, -a * part, lr=rates[:, None, None], steps=steps)
+    title = "gradient descent from a > 0 > w"
+    return _sweep(title, "learning rate", "a₀", rates, sizes, ends.outcome, seed=seed, steps=steps)
+
+
+def noise(
+    *, grid: int = 21, starts: int = 64, seed: int = 0, steps: int = 1000, lr: float = 0.1, flow: Flow | None = None
+) -> Sweep:
+    """Share of balanced starts a = −w that SGD with batches of 8 recovers over label noise and w; aw within ½ of 1."""
+    _check(grid, starts, seed)
+    flow = flow or Standard()
+    spreads, sizes = np.linspace(0, 4, grid), np.linspace(0.1, 2, grid)
+    w = np.broadcast_to(sizes[None, :, None], (grid, grid, starts))
+    ends = sgd(
+        -w, w, lr=lr, steps=steps, label_noise=spreads[:, None, None], seed=seed, flow=flow, tolerance=0.5
+    )  # fmt: skip
+    settings = {"seed": seed, "steps": steps, "lr": lr, "batch": 8, "flow": describe(flow)}
+    return _sweep("SGD from balanced a < 0 < w", "label noise", "w₀", spreads, sizes, ends.outcome, **settings)
+
+
+def decay(*, grid: int = 13, starts: int = 64, seed: int = 0, steps: int = 4000, lr: float = 0.05) -> Sweep:
+    """Share of starts a < 0 < w, uniform on (−1, 0) × (0, 1), that Sign-In with β = (1, 0.5) recovers under SGD.
+
+    Over coupled weight decay in [0, 0.2] and the reset period, 2⁰ … 2^(grid−2) steps; the last period is "never" (0).
+    """
+    _check(grid, starts, seed)
+    decays = np.linspace(0, 0.2, grid)
+    periods = np.append(2.0 ** np.arange(grid - 1), 0)
+    start = np.random.default_rng(seed).uniform(0, 1, (2, 1, 1, starts))
+    ends = sgd(
+        -start[0], start[1], lr=lr, steps=steps, seed=seed, flow=SignIn(1.0, 0.5), tolerance=0.5,
+        weight_decay=decays[:, None, None], reset_every=periods[None, :, None],
+    )  # fmt: skip
+    settings = {"seed": seed, "steps": steps, "lr": lr, "batch": 8, "beta": [1.0, 0.5]}
+    return _sweep(
+        "Sign-In from a < 0 < w under SGD", "weight decay", "reset period", decays, periods, ends.outcome, **settings
+    )
+
+
+def dimension(
+    *, grid: int = len(DIMENSIONS), starts: int = 400, seed: int = 0, flow: Flow | None = None
+) -> Sweep:
+    """Share of balanced starts |a| = ‖w‖, w ~ N(0, I/d), that the population flow recovers, over d and sign pairs.
+
+    grid: how many of d = 1, 2, 3, 5, 8, 16, 32, 64.   The pairs (a, w₁) are (+,+), (+,−), (−,+), (−,−), numbered 0 … 3.
+    """
+    _check(grid, starts, seed)
+    flow = flow or Standard()
+    dimensions = DIMENSIONS[: int(number("grid", grid, at_least=2, at_most=len(DIMENSIONS), integer=True))]
+    rng = np.random.default_rng(seed)
+    outcome = np.empty((len(dimensions), len(SIGNS), starts), dtype=np.int8)
+    for i, d in enumerate(dimensions):
+        w = rng.normal(size=(len(SIGNS), starts, d)) / np.sqrt(d)
+        signs = np.array(SIGNS)[:, None]
+        w[..., 0] = signs[..., 1] * np.abs(w[..., 0])
+        a = signs[..., 0] * np.linalg.norm(w, axis=-1)
+        ends = integrate(flow, a, w[..., 0]) if d == 1 else integrate_nd(flow, a.ravel(), w.reshape(-1, d))
+        outcome[i] = ends.outcome.reshape(a.shape)
+    settings = {"seed": seed, "flow": describe(flow), "pairs": ["++", "+-", "-+", "--"]}
+    return _sweep(
+        "recovery by quadrant", "d", "sign pair", np.array(dimensions, float), np.arange(4.0), outcome, **settings
+    )
+
+
+def _check(grid: int, starts: int, seed: int) -> None:
+    number("grid", grid, at_least=2, integer=True)
+    number("starts", starts, at_least=1, integer=True)
+    number("seed", seed, at_least=0, integer=True)
+
+
+def _sweep(
+    title: str, x_name: str, y_name: str, x: Array, y: Array, outcome: NDArray[np.int8], **settings: Any
+) -> Sweep:
+    """The Sweep of outcomes (X, Y, starts)."""
+    if outcome.ndim != 3:
+        refuse("outcome", f"shape {outcome.shape}", "of shape (X, Y, starts)")
+    recovered, trials = (outcome == Outcome.RECOVERED).sum(-1), outcome.shape[-1]
+    low, high = wilson(recovered, trials)
+    undecided = float((outcome == Outcome.UNDECIDED).mean())
+    settings = {**settings, "starts": trials, "undecided": undecided}
+    return Sweep(title, x_name, y_name, x, y, recovered / trials, low, high, settings)
