@@ -2,9 +2,15 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from commons.cli import Parser
+from commons.files import output_directory
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def _reproduce(args: argparse.Namespace) -> None:
@@ -16,12 +22,24 @@ def _reproduce(args: argparse.Namespace) -> None:
 def _phase(args: argparse.Namespace) -> None:
     from dynamics import PhaseDiagram
     from figures.phase_diagrams import phase_figure
+
+    _save(phase_figure, PhaseDiagram.load(args.file), args)
+
+
+def _sweep(args: argparse.Namespace) -> None:
+    from dynamics import Sweep
+    from figures.sweeps import sweep_figure
+
+    _save(sweep_figure, Sweep.load(args.file), args)
+
+
+def _save(draw: Callable[[Any], "Figure"], result: Any, args: argparse.Namespace) -> None:
     from figures.style import paper_style, save_figure
 
-    diagram = PhaseDiagram.load(args.file)
-    stem = Path(args.out) if args.out else Path(args.file).with_suffix("")
+    stem = Path(args.out or args.file).with_suffix("")
+    output_directory("--out", stem.parent)
     with paper_style():
-        for path in save_figure(phase_figure(diagram), stem):
+        for path in save_figure(draw(result), stem):
             print(path)
 
 
@@ -40,11 +58,14 @@ def main(argv: list[str] | None = None) -> int:
     command.add_argument("--force", action="store_true", help="replace a finished run in --out")
     command.set_defaults(run=_reproduce)
 
-    text = "draw a phase diagram that `python -m dynamics phase` saved"
-    command = commands.add_parser("phase", help=text, description=text)
-    command.add_argument("file", help=".npz file")
-    command.add_argument("--out", default="", help="stem of the PNG and PDF; default: beside the file")
-    command.set_defaults(run=_phase)
+    for name, run, text in (
+        ("phase", _phase, "draw a phase diagram that `python -m dynamics phase` saved"),
+        ("sweep", _sweep, "draw what the other commands of `python -m dynamics` saved"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("file", help=".npz file")
+        command.add_argument("--out", default="", help="stem of the PNG and PDF; default: beside the file")
+        command.set_defaults(run=run)
     return parser.execute(argv)
 
 

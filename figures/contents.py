@@ -31,11 +31,7 @@ def write_contents(
             f"{row['flow']}: {row['starts']} starts; integration and exact basin agree on {row['agreement']:.4%} of"
             " those farther than 1e-6 from the separatrix (black). Arrows: direction of the flow.",
         )
-        for name, row in zip(
-            ("standard", "Sign-In, beta1 > beta2", "Sign-In, beta1 = beta2", "Sign-In, beta1 < beta2"),
-            tables["phase"],
-            strict=True,
-        )
+        for row in tables["phase"]
     ]
     models = list(dict.fromkeys(row["model"] for row in tables["networks"]))
 

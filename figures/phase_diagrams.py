@@ -78,8 +78,9 @@ def draw_phase_diagram(axes: "Axes", diagram: PhaseDiagram) -> None:
     da, dw = sp.lambdify((A, W), vector_field(flow), "numpy")(a, w)
     speed = np.hypot(da, dw)
     moving = np.isfinite(speed) & (speed > 1e-12)
+    a, w, da, dw, speed = (values[moving] for values in (a, w, da, dw, speed))
     axes.quiver(
-        a[moving], w[moving], (da / speed)[moving], (dw / speed)[moving],
+        a, w, da / speed, dw / speed,
         color="#00000055", scale=32, width=0.004, headwidth=4, pivot="mid",
     )  # fmt: skip
 

@@ -1,0 +1,43 @@
+"""A rate over two settings as a heat map: what `python -m dynamics` saves besides phase diagrams.
+
+It sweeps nothing.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynamics import Sweep
+from figures.style import COLUMN
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FEW = 12  # settings along an axis that are drawn as named categories, since such lists are seldom evenly spaced
+
+
+def sweep_figure(sweep: Sweep) -> "Figure":
+    """The share of starts that recover, in [0, 1], by colour; the widest Wilson interval in the title."""
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(COLUMN, COLUMN * 0.95))
+    edges = [_edges(values) for values in (sweep.x, sweep.y)]
+    mesh = axes.pcolormesh(*edges, sweep.rate.T, vmin=0, vmax=1, cmap="cividis")
+    figure.colorbar(mesh, label="share that recovers")
+    for axis, values in ((axes.xaxis, sweep.x), (axes.yaxis, sweep.y)):
+        if len(values) <= FEW:
+            axis.set_ticks(np.arange(len(values)), [f"{value:g}" for value in values])
+    axes.set(xlabel=sweep.x_name, ylabel=sweep.y_name)
+    half = float((sweep.high - sweep.low).max()) / 2
+    axes.set_title(f"{sweep.title}\n95 % intervals within ± {half:.2f}")
+    return figure
+
+
+def _edges(values: NDArray[np.float64]) -> list[float]:
+    """Edges of the cells around values: of their indices where they are few, else midway between neighbours."""
+    centres = np.arange(len(values)) if len(values) <= FEW else values
+    if len(centres) == 1:
+        return [-0.5, 0.5]
+    inner = (centres[1:] + centres[:-1]) / 2
+    return [2 * centres[0] - inner[0], *inner, 2 * centres[-1] - inner[-1]]
