@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch.nn.functional import cross_entropy
 
 from commons.files import write_csv, write_whole
@@ -19,7 +18,7 @@ from sparse_training.sharpness.layers import layer_eigenvalues
 from sparse_training.sharpness.operator import HessianOperator
 from sparse_training.sharpness.trace import trace
 
-LINE = torch.linspace(-1, 1, 41)
+LINE = np.linspace(-1, 1, 41)
 
 
 def row(checkpoint: Checkpoint, hessian: HessianOperator, question: Question, **measured: Any) -> dict[str, Any]:
