@@ -37,6 +37,8 @@ def main() -> int:
         sweep.add_argument("--seed", type=int, default=0, help="seed of starts and noise")
         if name in ("noise", "dimension"):
             _flow_options(sweep)
+            if name == "noise":
+                sweep.set_defaults(flow="sign-in", beta_w=0.5)
     return parser.execute()
 
 
@@ -104,15 +106,20 @@ def run_phase(args: argparse.Namespace) -> int:
 
 
 def run_sweep(args: argparse.Namespace) -> int:
+    import torch
+
     from dynamics import sweeps
 
     out = _checked(args.out)
+    torch.set_num_threads(1)  # the batches are small: threads would mostly wait for each other
     sizes = {name: getattr(args, name) for name in ("grid", "starts") if getattr(args, name) is not None}
     if hasattr(args, "flow"):
         sizes["flow"] = flow_of(args)
     sweep = getattr(sweeps, args.sweep)(seed=args.seed, **sizes)
     sweep.save(out)
-    print(f"{sweep.title}: {sweep.rate.min():.3f} to {sweep.rate.max():.3f} over {sweep.x_name} x {sweep.y_name}\n{out}")
+    print(
+        f"{sweep.title}: {sweep.rate.min():.3f} to {sweep.rate.max():.3f} over {sweep.x_name} x {sweep.y_name}\n{out}"
+    )
     return 0
 
 

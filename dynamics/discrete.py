@@ -107,7 +107,17 @@ def sgd(
         refuse("label_noise", label_noise, "at least 0")
     zeros = np.zeros(shape)
     return _descend(
-        a0 + zeros, w0, sides, lr, steps, flow or Standard(), momentum, weight_decay, decoupled, reset_every, tolerance
+        finite("a0", a0) + zeros,
+        w0,
+        sides,
+        lr,
+        steps,
+        flow or Standard(),
+        momentum,
+        weight_decay,
+        decoupled,
+        reset_every,
+        tolerance,
     )
 
 
@@ -132,9 +142,9 @@ def _descend(
     for name, value in zip(("lr", "weight_decay", "reset_every"), given[2:], strict=True):
         if (value < 0).any():
             refuse(name, float(value.min()), "at least 0")
-    given = np.broadcast_arrays(*given)
-    shape = given[0].shape
-    a, w, rate, decay, period = (torch.as_tensor(x.copy().reshape(-1)) for x in given)
+    columns = np.broadcast_arrays(*given)
+    shape = columns[0].shape
+    a, w, rate, decay, period = (torch.as_tensor(x.copy().reshape(-1)) for x in columns)
     form = _form(flow)
     weights = form.write(a, w)
     velocity = [torch.zeros_like(x) for x in weights]

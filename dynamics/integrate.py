@@ -78,7 +78,7 @@ def integrate(
     limits = Limits(rtol, atol, max_steps, arrival)
     flat = [torch.as_tensor(np.ascontiguousarray(x).ravel(), dtype=dtype, device=device) for x in (a, w, last)]
     wanted = fuse and can_fuse(torch.device(device))
-    values = _run(flow, *flat, limits, wanted)
+    values = _run(flow, flat[0], flat[1], flat[2], limits, wanted)
     names = ("a", "w", "time", "steps", "reason")
     arrays = {name: row.cpu().numpy().reshape(a.shape) for name, row in zip(names, values, strict=True)}
     reason = arrays["reason"].astype(np.int8)

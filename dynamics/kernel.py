@@ -15,7 +15,7 @@ from dynamics.outcome import CROSSED, HORIZON, ROUNDOFF, STEPS
 from dynamics.tableau import ERROR, STAGES, WEIGHTS
 
 REJECT = -1.0
-STEPS_A_CALL = 2
+STEPS_A_CALL = 1
 Event = Callable[[State, State, Sequence[torch.Tensor], torch.Tensor], torch.Tensor]
 Gap = Callable[[State, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -118,7 +118,7 @@ def advance(system: System, lane: torch.Tensor, limits: torch.Tensor, count: int
         steps = torch.where(running, steps + 1, steps)
         h = torch.where(running, torch.where(hit, tried, tried * growth), h)
         ended = torch.where(steps >= most, STEPS, 0.0)
-        ended = torch.where(h <= tiny * t, ROUNDOFF, ended)
+        ended = torch.where(h > tiny * t, ended, ROUNDOFF)
         ended = torch.where(t >= horizon, HORIZON, ended)
         reason = torch.where(hit, event, torch.where(running, ended, reason))
     for old, now in zip((*system.state(lane), *system.state(lane, system.width)), (*state, *slope), strict=True):
@@ -130,13 +130,14 @@ def advance(system: System, lane: torch.Tensor, limits: torch.Tensor, count: int
 def begin(system: System, lane: torch.Tensor, limits: torch.Tensor) -> None:
     """Write the slope at each start and a first step size, a tenth of the time in which the state would change."""
     state, given = system.state(lane), system.given(lane)
+    small = torch.finfo(lane.dtype).tiny
     slope = system.field(state, given)
     for old, now in zip(system.state(lane, system.width), slope, strict=True):
         old.copy_(now)
     size, speed = length2(state).sqrt(), length2(slope).sqrt()
-    later = system.field(combine(state, 0.01 * size / (speed + 1e-300), [slope], [1.0]), given)
-    bend = length2(tuple(x - y for x, y in zip(later, slope, strict=True))).sqrt() / (0.01 * size + 1e-300) * speed
-    first = 0.1 * torch.minimum(size / (speed + 1e-300), 4 * speed / (bend + 1e-300))
+    later = system.field(combine(state, 0.01 * size / (speed + small), [slope], [1.0]), given)
+    bend = length2(tuple(x - y for x, y in zip(later, slope, strict=True))).sqrt() / (0.01 * size + small) * speed
+    first = 0.1 * torch.minimum(size / (speed + small), 4 * speed / (bend + small))
     lane[-5].copy_(torch.minimum(first, lane[-6]).clamp_min(1e-12))
 
 
@@ -145,14 +146,14 @@ def locate(system: System, lane: torch.Tensor, limits: torch.Tensor, rounds: int
     state, slope, given = system.state(lane), system.state(lane, system.width), system.given(lane)
     h, t, reason = lane[-5], lane[-4], lane[-2]
     landed = (reason > 0) & (reason <= CROSSED)
-    end, end_slope, _ = step(system.field, state, slope, h, given)
+    end, _, _ = step(system.field, state, slope, h, given)
     low, high = torch.zeros_like(h), torch.ones_like(h)
     left, right = system.gap(state, reason, limits[3:]), system.gap(end, reason, limits[3:])
     part = high
     for _ in range(rounds):
         part = (low + (high - low) * left / (left - right)).clamp(0.0, 1.0)
         part = torch.where(part.isnan(), high, part)
-        end, end_slope, _ = step(system.field, state, slope, part * h, given)
+        end, _, _ = step(system.field, state, slope, part * h, given)
         middle = system.gap(end, reason, limits[3:])
         before = middle > 0
         low, high = torch.where(before, part, low), torch.where(before, high, part)
@@ -164,10 +165,10 @@ def locate(system: System, lane: torch.Tensor, limits: torch.Tensor, rounds: int
 
 
 @lru_cache(maxsize=64)
-def compiled(verb: Callable[..., None], system: System) -> Callable[[torch.Tensor, torch.Tensor], None]:
-    """verb bound to a system and fused by torch.compile for blocks of any length."""
+def compiled(system: System) -> Callable[[torch.Tensor, torch.Tensor], None]:
+    """`advance` bound to a system and fused by torch.compile for blocks of any length."""
 
     def call(lane: torch.Tensor, limits: torch.Tensor) -> None:
-        verb(system, lane, limits)
+        advance(system, lane, limits)
 
     return torch.compile(call, dynamic=True, fullgraph=True)

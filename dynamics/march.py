@@ -4,6 +4,7 @@ No trajectory waits for another, and none changes another's result.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -46,15 +47,12 @@ def march(system: System, lane: torch.Tensor, limits: Limits, *, fuse: bool) -> 
     fuse: compile the loop (needs a C++ compiler on a CPU, Triton on a GPU); the steps taken are the same.
     """
     given = limits.tensor(lane)
-    run = [lambda x, g, v=verb: v(system, x, g) for verb in (begin, advance, locate)]
-    if fuse:
-        run = [compiled(verb, system) for verb in (begin, advance, locate)]
-    start, move, finish = run
+    move = compiled(system) if fuse else partial(advance, system)
     block = BLOCK.get(lane.device.type, BLOCK["cpu"])
     total = lane.shape[1]
     for first in range(0, total, block):
         part = lane[:, first : first + block].contiguous()
-        start(part, given)
+        begin(system, part, given)
         lane[:, first : first + block] = part
     work, waiting = lane[:, :block].contiguous(), min(block, total)
     while work.shape[1]:
@@ -71,5 +69,5 @@ def march(system: System, lane: torch.Tensor, limits: Limits, *, fuse: bool) -> 
             work = work.index_select(1, torch.nonzero(work[-2] == 0, as_tuple=True)[0])
     for first in range(0, total, block):
         part = lane[:, first : first + block].contiguous()
-        finish(part, given)
+        locate(system, part, given)
         lane[:, first : first + block] = part

@@ -26,9 +26,7 @@ class _PositiveEvents:
     def __init__(self, field: HalfPlane) -> None:
         self.field = field
 
-    def event(
-        self, before: State, after: State, given: Sequence[torch.Tensor], limits: torch.Tensor
-    ) -> torch.Tensor:
+    def event(self, before: State, after: State, given: Sequence[torch.Tensor], limits: torch.Tensor) -> torch.Tensor:
         a, y = after
         product = a * (y if self.field.regular else self.field.weight(y))
         reason = torch.where((product - 1).abs() <= limits[0], TEACHER, 0.0)
@@ -44,9 +42,7 @@ class _PositiveEvents:
         # The approach to the teacher is exponential, so its logarithm is nearly straight.
         teacher = (((product - 1).abs() + 1e-30) / limits[0]).log()
         other = torch.where(reason == DEAD, y + limits[0] * a, a * a + y * y - limits[1])
-        return torch.where(
-            reason == TEACHER, teacher, torch.where(reason == WALL, y, other)
-        )
+        return torch.where(reason == TEACHER, teacher, torch.where(reason == WALL, y, other))
 
 
 class _NegativeEvents:
@@ -55,9 +51,7 @@ class _NegativeEvents:
     def __init__(self, field: HalfPlane) -> None:
         self.field = field
 
-    def event(
-        self, before: State, after: State, given: Sequence[torch.Tensor], limits: torch.Tensor
-    ) -> torch.Tensor:
+    def event(self, before: State, after: State, given: Sequence[torch.Tensor], limits: torch.Tensor) -> torch.Tensor:
         a, y = after
         still = torch.where(self._remaining(a, y, limits) <= 0, DEAD, 0.0)
         if not self.field.crosses:

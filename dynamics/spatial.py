@@ -1,4 +1,4 @@
-"""The flows that have more than two coordinates: d > 1 inputs, the loss on n samples, and the factors (m, w) themselves.
+"""Flows with more than two coordinates: d > 1 inputs, the loss on n samples, and the factors (m, w) themselves.
 
 It integrates them with the same kernel as d = 1, without half-planes: their kinks are met by shorter steps.
 """
@@ -90,9 +90,7 @@ class Neuron:
         slope_a, slope_along, slope_across = _PLANE(a, w[0], across.clamp_min(TINY))
         return slope_a, torch.cat([slope_along[None], slope_across * w[1:] / across.clamp_min(TINY)])
 
-    def event(
-        self, before: State, after: State, given: Sequence[torch.Tensor], limits: torch.Tensor
-    ) -> torch.Tensor:
+    def event(self, before: State, after: State, given: Sequence[torch.Tensor], limits: torch.Tensor) -> torch.Tensor:
         reached = torch.where(self._miss(after) <= limits[0], TEACHER, 0.0)
         return torch.where((after[0] < 0) & (self._alive(after, limits) <= 0), DEAD, reached)
 

@@ -40,8 +40,8 @@ def betas(*, grid: int = 33, starts: int = 8, seed: int = 0) -> Sweep:
     return _sweep("Sign-In from balanced a < 0 < w", "beta_a", "beta_w", axis, axis, outcome, seed=seed)
 
 
-def step(*, grid: int = 41, starts: int = 64, seed: int = 0, steps: int = 1000) -> Sweep:
-    """Share of starts w uniform on (−a, 0) that gradient descent recovers over learning rate and a; ηa² = 2 parts them."""
+def step(*, grid: int = 41, starts: int = 16, seed: int = 0, steps: int = 500) -> Sweep:
+    """Share of starts w uniform on (−a, 0) that gradient descent recovers over learning rate η and a; the wall is ηa² = 2."""
     _check(grid, starts, seed)
     rates, sizes = np.linspace(0.02, 4, grid), np.linspace(0.1, 4, grid)
     part = np.random.default_rng(seed).uniform(0, 1, (grid, grid, starts))
@@ -52,11 +52,11 @@ def step(*, grid: int = 41, starts: int = 64, seed: int = 0, steps: int = 1000) 
 
 
 def noise(
-    *, grid: int = 21, starts: int = 64, seed: int = 0, steps: int = 1000, lr: float = 0.1, flow: Flow | None = None
+    *, grid: int = 17, starts: int = 32, seed: int = 0, steps: int = 500, lr: float = 0.1, flow: Flow | None = None
 ) -> Sweep:
     """Share of balanced starts a = −w that SGD with batches of 8 recovers over label noise and w; aw within ½ of 1."""
     _check(grid, starts, seed)
-    flow = flow or Standard()
+    flow = flow or SignIn(1.0, 0.5)
     spreads, sizes = np.linspace(0, 4, grid), np.linspace(0.1, 2, grid)
     w = np.broadcast_to(sizes[None, :, None], (grid, grid, starts))
     ends = sgd(
@@ -66,7 +66,7 @@ def noise(
     return _sweep("SGD from balanced a < 0 < w", "label noise", "w₀", spreads, sizes, ends.outcome, **settings)
 
 
-def decay(*, grid: int = 13, starts: int = 64, seed: int = 0, steps: int = 4000, lr: float = 0.05) -> Sweep:
+def decay(*, grid: int = 12, starts: int = 48, seed: int = 0, steps: int = 3000, lr: float = 0.05) -> Sweep:
     """Share of starts a < 0 < w, uniform on (−1, 0) × (0, 1), that Sign-In with β = (1, 0.5) recovers under SGD.
 
     Over coupled weight decay in [0, 0.2] and the reset period, 2⁰ … 2^(grid−2) steps; the last period is "never" (0).
@@ -85,9 +85,7 @@ def decay(*, grid: int = 13, starts: int = 64, seed: int = 0, steps: int = 4000,
     )
 
 
-def dimension(
-    *, grid: int = len(DIMENSIONS), starts: int = 400, seed: int = 0, flow: Flow | None = None
-) -> Sweep:
+def dimension(*, grid: int = len(DIMENSIONS), starts: int = 400, seed: int = 0, flow: Flow | None = None) -> Sweep:
     """Share of balanced starts |a| = ‖w‖, w ~ N(0, I/d), that the population flow recovers, over d and sign pairs.
 
     grid: how many of d = 1, 2, 3, 5, 8, 16, 32, 64.   The pairs (a, w₁) are (+,+), (+,−), (−,+), (−,−), numbered 0 … 3.

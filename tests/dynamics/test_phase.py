@@ -1,0 +1,75 @@
+"""Diagrams: chunks, refinement and a kill change nothing; files give back what was saved."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from commons import InputError
+from dynamics import phase
+from dynamics.diagram import PhaseDiagram, Sweep
+from dynamics.phase import phase_diagram
+from theory import SignIn, Standard
+
+
+def test_chunk_size_changes_nothing():
+    whole = phase_diagram(SignIn(1.0, 0.5), grid=33)
+    small = phase_diagram(SignIn(1.0, 0.5), grid=33, chunk=100)
+    assert np.array_equal(whole.outcome, small.outcome)
+
+
+@pytest.mark.parametrize("flow", [Standard(), SignIn(1.0, 0.5)], ids=str)
+def test_refinement_gives_the_same_labels(flow):
+    full, refined = phase_diagram(flow, grid=50), phase_diagram(flow, grid=50, refine=True)
+    assert np.array_equal(full.outcome, refined.outcome)
+
+
+def test_refinement_integrates_few_cells(monkeypatch):
+    monkeypatch.setattr(phase, "AUDIT", 16)
+    refined = phase_diagram(SignIn(1.0, 0.5), grid=129, refine=True)
+    assert refined.agreement == 1
+    assert refined.settings["integrated"] < 129**2 / 8
+
+
+def test_saved_diagram_is_read_back(tmp_path):
+    diagram = phase_diagram(Standard(), grid=17)
+    diagram.save(tmp_path / "d.npz")
+    again = PhaseDiagram.load(tmp_path / "d.npz")
+    assert np.array_equal(diagram.outcome, again.outcome)
+    assert np.array_equal(diagram.time, again.time, equal_nan=True)
+    assert (again.settings, again.agreement) == (diagram.settings, diagram.agreement)
+    with pytest.raises(InputError, match="sweep"):
+        Sweep.load(tmp_path / "d.npz")
+
+
+def test_finished_chunks_are_not_integrated_again(tmp_path, monkeypatch):
+    first = phase_diagram(Standard(), grid=16, chunk=64, parts=tmp_path)
+    monkeypatch.setattr(phase, "integrate", None)
+    assert np.array_equal(phase_diagram(Standard(), grid=16, chunk=64, parts=tmp_path).outcome, first.outcome)
+    with pytest.raises(TypeError):
+        phase_diagram(SignIn(1.0, 0.5), grid=16, chunk=64, parts=tmp_path)
+
+
+@pytest.mark.slow
+def test_killed_diagram_goes_on(tmp_path):
+    command = (
+        "from dynamics import phase_diagram\nfrom theory import SignIn\n"
+        f"phase_diagram(SignIn(1.0, 0.5), grid=96, chunk=960, parts={str(tmp_path)!r})"
+    )
+    child = subprocess.Popen([sys.executable, "-c", command])
+    while child.poll() is None and len(list(tmp_path.glob("rows-*"))) < 2:
+        time.sleep(0.01)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    resumed = phase_diagram(SignIn(1.0, 0.5), grid=96, chunk=960, parts=tmp_path)
+    assert np.array_equal(resumed.outcome, phase_diagram(SignIn(1.0, 0.5), grid=96, chunk=960).outcome)
+
+
+@pytest.mark.parametrize("wrong", [{"grid": 1}, {"extent": 0.0}, {"chunk": 0}, {"rtol": 0.0}], ids=str)
+def test_mistakes_get_one_line(wrong):
+    with pytest.raises(InputError):
+        phase_diagram(Standard(), **wrong)
