@@ -16,7 +16,7 @@ from theory.quadrature import integrate
 from theory.roots import increasing_root
 
 NEGLIGIBLE = 38.0  # e^{−38} of an integral is below rounding
-SMALLEST_LOG = -600.0  # of |aw|, below which w has come to rest on 0 for every purpose
+SMALLEST_LOG = -200.0  # of |aw|, below which w has come to rest on 0 for every purpose
 
 
 @dataclass(frozen=True)
@@ -104,12 +104,17 @@ class Clock:
 
         def late_by(x: Array, rows: NDArray[np.intp]) -> tuple[Array, Array]:
             # The logarithm of a duration is close to linear where the duration grows exponentially.
-            part = Clock(self.flow, self.c[rows], self.sign[rows])
-            duration = part.duration(rate, start[rows], x)
+            here = Clock(self.flow, part.c[rows], part.sign[rows])
+            duration = here.duration(rate, begin[rows], x)
             with np.errstate(divide="ignore", invalid="ignore"):
-                return np.log(duration / time[rows]), rate(part)(x) / duration
+                return np.log(duration / time[rows]), rate(here)(x) / duration
 
-        return increasing_root(late_by, start, end)
+        at = end.copy()
+        some = self.duration(rate, start, end) > time
+        part, begin, stop, time = self[some], start[some], end[some], time[some]
+        first = begin + np.minimum(1.0, (stop - begin) / 2)
+        at[some] = increasing_root(late_by, begin, stop, first, floor=1.0, noise=3e-13)
+        return at
 
 
 Rate = Callable[[Clock], Callable[[Array], Array]]

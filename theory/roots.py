@@ -13,14 +13,19 @@ from theory.parametrization import Array
 Function = Callable[[Array, NDArray[np.intp]], tuple[Array, Array]]
 
 
-def increasing_root(function: Function, low: Array, high: Array) -> Array:
+def increasing_root(
+    function: Function, low: Array, high: Array, first: Array | None = None, floor: float = 0.0, noise: float = 2e-15
+) -> Array:
     """The x in [low, high] at which each increasing function is 0, to the last digits that `function` resolves.
 
     function: maps points x and the rows they belong to, both (M,), to values and slopes, each (M,).
     low, high: (N,) float64; where the function has one sign on the whole bracket the nearer end is returned.
+    first: the points to begin at, the middle by default.   floor: |x| below which digits are counted
+    from floor on.   noise: relative error that the function has near its root.
     """
     low, high = low.copy(), high.copy()
-    x, last, rows = (low + high) / 2, high - low, np.arange(len(low))
+    x = (low + high) / 2 if first is None else first.copy()
+    last, rows = high - low, np.arange(len(low))
     for _ in range(200):
         if not len(rows):
             break
@@ -32,8 +37,8 @@ def increasing_root(function: Function, low: Array, high: Array) -> Array:
         inside = (newton > low[rows]) & (newton < high[rows])
         x[rows] = np.where(value == 0, here, np.where(inside, newton, (low[rows] + high[rows]) / 2))
         moved = np.abs(x[rows] - here)
-        # Below 2e-15 a step that is no shorter than the one before is the function's rounding.
-        resolution = np.where(2 * moved >= last[rows], 2e-15, 4e-16) * np.abs(x[rows])
+        # Below `noise` a step that is no shorter than the one before is the function's rounding.
+        resolution = np.where(2 * moved >= last[rows], noise, 4e-16) * np.maximum(np.abs(x[rows]), floor)
         last[rows] = moved
         rows = rows[moved > resolution]
     return x
