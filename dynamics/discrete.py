@@ -1,4 +1,4 @@
-"""The maps that training really runs at d = 1: gradient descent and SGD, with momentum, weight decay and Sign-In resets.
+"""The maps that training really runs at d = 1: gradient descent, SGD, momentum, weight decay and Sign-In resets.
 
 They are taken step by step and never replaced by the flow.
 """
@@ -168,7 +168,7 @@ def _descend(
 
 
 def _gradient(a: torch.Tensor, w: torch.Tensor, sides: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-    """∂/∂a and ∂/∂w of the loss whose half-lines weigh `up` and `down` in the place of ½; 0 at w = 0 by relu′(0) = 0."""
+    """∂/∂a and ∂/∂w of the loss whose half-lines weigh `up` and `down` for ½; 0 at w = 0 by relu′(0) = 0."""
     up, down, noise_up, noise_down = sides
     positive, negative = w > 0, w < 0
     weight = torch.where(positive, 2 * up, torch.where(negative, 2 * down, 0.0))

@@ -62,10 +62,10 @@ def integrate(
 ) -> Trajectories:
     """Integrate the population flow dθ = −g(θ)∇L from each start until an event decides it.
 
-    a0, w0: finite arrays that broadcast against each other.   horizon: flow time, one for all or one a start; `default_horizon` if None.
+    a0, w0: finite arrays that broadcast.   horizon: flow time, one for all or one a start; None is `default_horizon`.
     rtol, atol: the error of a step stays below atol + rtol·‖(a, w)‖.   arrival: |aw − 1| (or |aw| at w < 0) that ends
     a trajectory.   max_steps: steps after which a stiff trajectory is given up.   fuse: compile the loop where a
-    compiler is found, which pays from millions of starts on. Starts that pass the saddle closely are integrated again at 1e-12.
+    compiler is found. Starts that pass the saddle closely are integrated again, at 1e-12.
 
     Raises:
         InputError: a start, a tolerance or the horizon is not a finite number in its range; the dtype is too narrow.
@@ -166,7 +166,7 @@ def follow(
             (close,) = torch.nonzero(out[4] == SEPARATRIX, as_tuple=True)
             if not len(close):
                 break
-            again = run(close, replace(fine, near=radius), False)
+            again = run(close, replace(fine, near=radius), fuse)
             if radius == AT_SADDLE:
                 at = again[4] == SEPARATRIX
                 again[4] = torch.where(at, SADDLE, SEPARATRIX)

@@ -41,7 +41,7 @@ def betas(*, grid: int = 33, starts: int = 8, seed: int = 0) -> Sweep:
 
 
 def step(*, grid: int = 41, starts: int = 16, seed: int = 0, steps: int = 500) -> Sweep:
-    """Share of starts w uniform on (−a, 0) that gradient descent recovers over learning rate η and a; the wall is ηa² = 2."""
+    """Share of starts w in (−a, 0) that gradient descent recovers over learning rate η and a; the wall is ηa² = 2."""
     _check(grid, starts, seed)
     rates, sizes = np.linspace(0.02, 4, grid), np.linspace(0.1, 4, grid)
     part = np.random.default_rng(seed).uniform(0, 1, (grid, grid, starts))
