@@ -201,6 +201,20 @@ def test_blocks_are_the_diagonal_blocks(problems: SimpleNamespace) -> None:
         assert pair.value == pytest.approx(float(torch.linalg.eigvalsh(block)[-1]), rel=1e-8)
 
 
+@pytest.mark.parametrize("tol", [1e-3, 1e-4])
+def test_no_network_of_a_hundred_misses_a_tolerance_it_claims(problems: SimpleNamespace, tol: float) -> None:
+    missed = []
+    for seed in range(100):
+        torch.manual_seed(seed)
+        model, data = nn.Sequential(nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 3)).double(), problems.samples(5 + seed)
+        masks = make_masks(model, 0.3 + 0.007 * seed, "random", seed=seed)
+        truth = float(torch.linalg.eigvalsh(matrix_of(HessianOperator(model, cross_entropy, data, masks)))[-1])
+        pair = max_eigenvalue(model, cross_entropy, data, masks, tol=tol, seed=seed, second_start=seed % 2 == 0)
+        if not pair.converged or abs(pair.value - truth) > tol * truth:
+            missed.append((seed, pair.value / truth - 1))
+    assert not missed
+
+
 def test_one_sample_has_a_hessian(problems: SimpleNamespace) -> None:
     model, (x, y) = problems.network("mlp"), problems.samples(1)
     explicit = problems.dense(model, x, y, ["0.weight", "2.weight"])
