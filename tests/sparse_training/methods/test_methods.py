@@ -15,7 +15,7 @@ from commons import InputError
 from sparse_training.config import Config
 from sparse_training.engine import PreemptedError, train
 from sparse_training.masks import Masks, from_scores
-from sparse_training.methods import GMP, METHODS, Method, Training
+from sparse_training.methods import GMP, METHODS, Method, RiGL, Training
 from sparse_training.methods.schedules import alternating, levels
 from sparse_training.methods.soft_threshold import SoftThreshold
 from sparse_training.runs import Run
@@ -23,12 +23,12 @@ from sparse_training.runs import Run
 STEPS_PER_EPOCH = 6
 EPOCHS = 8
 EXACT = [name for name in METHODS if name != "str"]
-SETTINGS = {"gmp": ["method.every=3"], "rigl": ["method.every=5"], "str": ["method.initial=-5"], "imp": ["epochs=2"],
-            "lrr": ["epochs=2"]}  # fmt: skip
+SETTINGS = {"gmp": ["method.every=3"], "rigl": ["method.every=5"], "str": ["method.initial=-5"], "imp": ["epochs=1"],
+            "lrr": ["epochs=1"]}  # fmt: skip
 
 
 def configured(method, *settings, density=0.1):
-    fixed = [f"epochs={EPOCHS}", "batch_size=256", f"method={method}", f"mask.density={density}", "engine.threads=1"]
+    fixed = [f"epochs={EPOCHS}", "batch_size=256", f"method={method}", f"mask.density={density}", "checkpoint.every=99"]
     return Config.preset("digits-mlp").with_set([*fixed, "optimizer.weight_decay=0.001"]).with_set(
         [*SETTINGS.get(method, []), *settings]
     )  # fmt: skip
@@ -195,6 +195,24 @@ def test_rigl_grown_weights_start_at_zero_without_momentum(watch):
             assert not moments[step].momenta[name][grown].any()
 
 
+def test_rigl_grows_where_the_gradient_is_largest(watch, monkeypatch):
+    seen = {}
+    inner = RiGL.on_gradient
+
+    def watched(method, training):
+        if training.step == 5:
+            seen.update({name: gradient.abs() for name, gradient in training.dense_gradient().items()})
+        return inner(method, training)
+
+    monkeypatch.setattr(RiGL, "on_gradient", watched)
+    moments, _ = watch(configured("rigl"))
+    for name, before in moments[5].masks.items():
+        after = moments[6].masks[name]
+        grown, left = after & ~before, ~(after | before)
+        assert grown.any()
+        assert seen[name][grown].min() >= seen[name][left].max()
+
+
 def test_rigl_replaces_the_share_that_its_cosine_says(watch):
     from sparse_training.methods.schedules import cosine_drop
 
@@ -257,7 +275,7 @@ def test_lrr_goes_on_from_the_trained_weights(watch):
 
 
 def test_the_learning_rate_rewinds_with_the_levels(tmp_path):
-    train(configured("lrr", density=0.6), tmp_path)
+    train(configured("lrr", "epochs=2", density=0.6), tmp_path)
     rates = [line["lr"] for line in Run(tmp_path).metrics()]
     assert rates[:2] == rates[2:4] == rates[4:6]
 
