@@ -33,7 +33,7 @@ def commands(args: argparse.Namespace) -> dict[tuple[str, float, int], list[str]
     cells = [("none", 1.0), *((reparam, d) for d in DENSITIES for reparam in ("none", "sign-in", "ham"))]
     for seed, (reparam, density) in product(range(args.seeds), cells):
         name = "dense" if density == 1 else {"none": "plain"}.get(reparam, reparam)
-        settings = ["data.name=cifar10" if cuda else "data.name=folder", f"engine.graphs={str(cuda).lower()}"]
+        settings = [f"engine.graphs={str(cuda).lower()}"]
         options = {"preset": "cifar10-resnet20", "data": args.data, "density": density, "mask": "random"}
         options |= {"reparam": reparam, "seed": seed, "device": args.device}
         options |= {"epochs": args.epochs} if args.epochs else {} if cuda else {"epochs": 3}

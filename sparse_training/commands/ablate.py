@@ -35,7 +35,9 @@ def run(args: argparse.Namespace) -> None:
 
     config = configuration(args).with_set([f"checkpoint.every={configuration(args).epochs}"])
     out = output_directory("out", args.out)
-    with progress() as bar:
+    bar = progress()
+    bar.disable = not sys.stderr.isatty()
+    with bar:
         task = bar.add_task(args.name, total=None)
         rows = ablate(
             args.name,

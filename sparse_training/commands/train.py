@@ -77,7 +77,9 @@ def run(args: argparse.Namespace) -> int:
         print(config.to_toml(), end="")
         return 0
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
-    with progress() as bar:
+    bar = progress()
+    bar.disable = not sys.stderr.isatty()
+    with bar:
         task = bar.add_task("train", total=config.epochs * config.method.cycles(config.mask.density))
 
         def show(metrics: dict[str, Any]) -> None:

@@ -76,7 +76,7 @@ def test_another_seed_is_another_run(digits: Digits, same: Same, tmp_path: Path)
         ("optimizer=adamw", "schedule=triangular"),
         ("optimizer.nesterov=true", "clip=0.5", "label_smoothing=0.1", "schedule=step", "schedule.drops=[1]"),
         ("engine.precision=bfloat16", "engine.channels_last=true"),
-        (*SPARSE, "reparam=ham"),
+        (*SPARSE, "reparam=ham", "reparam.alpha=20"),
         (*SPARSE, "reparam=spred"),
         (*SPARSE, "reparam=pilot"),
         (*SPARSE, "mask.score=synflow", "reparam=sign-in", "engine.channels_last=true", "clip=1"),
@@ -94,21 +94,21 @@ def test_settings_train(digits: Digits, tmp_path: Path, settings: tuple[str, ...
         assert not bool(run.weights()[name][~mask].any())
 
 
-class Stop(Exception):
+class StopError(Exception):
     pass
 
 
 def interrupt_after(epoch: int) -> Callable[[dict[str, Any]], None]:
     def progress(metrics: dict[str, Any]) -> None:
         if metrics["epoch"] == epoch:
-            raise Stop
+            raise StopError
 
     return progress
 
 
 RESUMED = [
     (*SPARSE, "reparam=sign-in", "reset.every=2"),
-    (*SPARSE, "optimizer=adamw", "reparam=ham"),
+    (*SPARSE, "optimizer=adamw", "reparam=ham", "reparam.alpha=20"),
     (*SPARSE, "method=rigl", "method.every=5", "reparam=sign-in"),
     ("mask.density=0.5", "method=imp", "method.rewind=0.2"),
     ("method=str", "method.initial=-5.0"),
@@ -121,7 +121,7 @@ def test_a_run_goes_on_bit_for_bit(digits: Digits, same: Same, tmp_path: Path, s
     config = digits("epochs=3", *settings)
     train(config, tmp_path / "whole")
     for epoch in (1, 2):
-        with pytest.raises(Stop):
+        with pytest.raises(StopError):
             train(config, tmp_path / "parts", progress=interrupt_after(epoch))
     train(config, tmp_path / "parts")
     assert same(tmp_path / "whole", tmp_path / "parts")
@@ -160,11 +160,11 @@ def test_a_bad_state_is_named_and_the_one_before_it_used(
 ) -> None:
     config = digits("epochs=4", *SPARSE)
     train(config, tmp_path / "whole")
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         train(config, tmp_path / "parts", progress=interrupt_after(3))
     newest = max((tmp_path / "parts" / "checkpoints").glob("state-*"))
     if damage == "foreign":
-        with pytest.raises(Stop):
+        with pytest.raises(StopError):
             train(config.with_set(["seed=5"]), tmp_path / "other", progress=interrupt_after(3))
         newest.write_bytes((tmp_path / "other" / "checkpoints" / newest.name).read_bytes())
     else:

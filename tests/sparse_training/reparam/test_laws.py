@@ -164,7 +164,11 @@ def test_inactive_stays_exactly_zero(reparam: Reparam | None, optimizer: str) ->
 
 @pytest.mark.parametrize(
     ("reparam", "name"),
-    [(SignIn(), "resnet20"), (SignIn(), "deit_small"), *((r, n) for r in REPARAMS for n in ("mlp", "cnn"))],
+    [
+        (SignIn(), "resnet20"),
+        pytest.param(SignIn(), "deit_small", marks=pytest.mark.slow),
+        *((r, n) for r in REPARAMS for n in ("mlp", "cnn")),
+    ],
     ids=str,
 )
 def test_merge_is_bit_identical(reparam: Reparam | None, name: str) -> None:

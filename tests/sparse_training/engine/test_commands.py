@@ -1,0 +1,105 @@
+"""The commands train, ablate and export, as a user calls them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sparse_training import ablation, models
+from sparse_training.__main__ import parser
+from sparse_training.config import Config
+from sparse_training.masks import Masks
+from sparse_training.runs import Run
+
+SHORT = ["--preset", "digits-mlp", "--density", "0.1", "--device", "cpu", "--epochs", "1"]
+
+
+def test_a_run_is_trained_and_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "run")
+    arguments = [
+        "train",
+        *SHORT,
+        "--mask",
+        "snip:erk",
+        "--reparam",
+        "sign-in",
+        "--out",
+        out,
+        "--set",
+        "optimizer.lr=0.2",
+    ]
+    assert parser().execute(arguments) == 0
+    run = Run(out)
+    assert run.config.mask.score == "snip"
+    assert run.config.mask.distribution == "erk"
+    assert run.config.optimizer.lr == 0.2
+    assert "test accuracy" in capsys.readouterr().out
+    files = [tmp_path / "net.safetensors", tmp_path / "masks.safetensors"]
+    assert parser().execute(["export", out, "--out", str(files[0]), "--masks", str(files[1])]) == 0
+    model = models.build("mlp", in_channels=1, image_size=8)
+    model.load_state_dict(load_file(files[0]))
+    assert torch.equal(model.get_parameter("fc2.weight"), run.weights()["fc2.weight"])
+    assert Masks.load(files[1]) == run.masks()
+
+
+def test_options_file_and_set_agree(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text('epochs = 1\n[mask]\ndensity = 0.1\n[engine]\ndevice = "cpu"\n')
+    texts = []
+    for arguments in (SHORT, ["--preset", "digits-mlp", "--config", str(file)]):
+        parser().execute(["train", *arguments, "--show", "--out", str(tmp_path)])
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1]
+    assert "density = 0.1" in texts[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--preset", "digits-mpl"], "did you mean digits-mlp?"),
+        (["--set", "optimizer.lrr=1"], "did you mean lr?"),
+        (["--densty", "0.1"], "did you mean --density?"),
+        (["--preset", "cifar10-resnet20"], "root"),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parser().execute(["train", *arguments, "--out", str(tmp_path / "run")])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys, sparse_training.__main__ as m; m.parser(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", ablation.ABLATIONS)
+def test_ablations_name_settings_and_baselines_that_exist(name: str) -> None:
+    variants = ablation.ABLATIONS[name]()
+    labels = [variant.label for variant in variants]
+    assert len(set(labels)) == len(labels)
+    for variant in variants:
+        Config.preset("digits-mlp").with_set(variant.settings)
+        assert not variant.baseline or variant.baseline in labels
+
+
+def test_an_ablation_compares_seed_by_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = ablation.Variant("a", ()), ablation.Variant("b", ("optimizer.lr=0.001",), "a")
+    monkeypatch.setitem(ablation.ABLATIONS, "own", lambda: [first, second])
+    config = Config.preset("digits-mlp").with_set(["epochs=1", "mask.density=0.1"])
+    rows = ablation.ablate("own", config, [0, 1, 2], tmp_path, workers=1)
+    found = [
+        [Run(tmp_path / "own" / f"{k:02}" / f"seed-{seed}").summary["test_accuracy"] for seed in range(3)]
+        for k in (0, 1)
+    ]
+    assert rows[0]["accuracy %"] == pytest.approx(sum(found[0]) / 3, abs=1e-3)
+    assert rows[1]["difference"] == pytest.approx(sum(b - a for a, b in zip(*found, strict=True)) / 3, abs=2e-3)
+    assert rows[1]["low"] <= rows[1]["difference"] <= rows[1]["high"]
