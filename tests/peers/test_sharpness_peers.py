@@ -1,4 +1,4 @@
-"""λ_max beside PyHessian, hessian-eigenthings and curvlinops, where they are installed: the same value, told honestly."""
+"""λ_max beside PyHessian, hessian-eigenthings and curvlinops, where they are installed: one value."""
 
 import numpy as np
 import pytest

