@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from commons.cli import Parser
-from sparse_training.commands.train import add_settings, configuration
+from sparse_training.commands.train import OPTIONS, add_settings, configuration
 
 
 def register(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -48,7 +48,10 @@ def run(args: argparse.Namespace) -> None:
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     table = aligned(rows)
-    command = f"python -m sparse_training {shlex.join(sys.argv[1:])}"
+    chosen = [*(["--preset", args.preset] if args.preset else []), "--seeds", str(args.seeds)]
+    chosen += [word for option in OPTIONS if option in args for word in (f"--{option}", str(getattr(args, option)))]
+    chosen += ["--set", *args.set] if args.set else []
+    command = f"python -m sparse_training ablate {args.name} {shlex.join(chosen)}"
     write_csv(out / f"ablation-{args.name}.csv", rows)
     note = f"{config.model} on {config.data.name}, {config.epochs} epochs; test accuracy and differences with 95 % "
     note += "intervals, differences paired by seed."
