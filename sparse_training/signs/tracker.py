@@ -3,7 +3,7 @@
 It never changes the network, and never reads more of it than its prunable weights and their mask.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -41,26 +41,25 @@ class SignTracker:
     def __init__(
         self, network: nn.Module | SparseNetwork, path: str | Path, masks: Mapping[str, Tensor] | None = None
     ) -> None:
-        self._network, self._masks = network, masks
+        self._weights: Callable[[], Mapping[str, Tensor]]
+        self._masks: Callable[[], Mapping[str, Tensor] | None]
+        if isinstance(network, SparseNetwork):
+            self._weights, self._masks = network.weights, lambda: network.masks
+        else:
+            from sparse_training.masks import prunable
+
+            self._weights, self._masks = lambda: prunable(network), lambda: masks
         shapes = {name: tuple(weight.shape) for name, weight in self._weights().items()}
         self._writer = SignWriter(Path(path), shapes)
 
     def record(self, epoch: int) -> None:
         """Append the signs as they are now; frames of this epoch or later, left by an interrupted run, are dropped."""
-        masks = self._network.masks if isinstance(self._network, SparseNetwork) else self._masks
-        self._writer.write(epoch, pack_signs(self._weights(), masks))
+        self._writer.write(epoch, pack_signs(self._weights(), self._masks()))
 
     @property
     def history(self) -> SignHistory:
         """The frames recorded so far."""
         return SignHistory(self._writer.path)
-
-    def _weights(self) -> Mapping[str, Tensor]:
-        if isinstance(self._network, SparseNetwork):
-            return self._network.weights()
-        from sparse_training.masks import prunable
-
-        return prunable(self._network)
 
 
 def history_of(folder: str | Path) -> SignHistory:
