@@ -110,7 +110,7 @@ RESUMED = [
     (*SPARSE, "reparam=sign-in", "reset.every=2"),
     (*SPARSE, "optimizer=adamw", "reparam=ham", "reparam.alpha=20"),
     (*SPARSE, "method=rigl", "method.every=5", "reparam=sign-in"),
-    (*SPARSE, "method=set", "method.every=5"),
+    (*SPARSE, "method=set"),
     ("mask.density=0.5", "method=imp", "method.rewind=0.2"),
     ("method=str", "method.initial=-5.0"),
     (*SPARSE, "reparam=pilot"),
