@@ -28,4 +28,4 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	for name in dynamics sharpness signs training; do $(BIN)/python -m benchmarks.$$name || exit 1; done

@@ -27,7 +27,11 @@ def sweep_figure(sweep: Sweep) -> "Figure":
     figure.colorbar(mesh, label="share that recovers")
     for axis, values in ((axes.xaxis, sweep.x), (axes.yaxis, sweep.y)):
         if len(values) <= FEW:
-            axis.set_ticks(np.arange(len(values)), [f"{value:g}" for value in values])
+            axis.set_ticks(np.arange(len(values)), [f"{round(value, 3):g}" for value in values])
+    if len(sweep.x) <= FEW:
+        axes.tick_params(axis="x", rotation=60)
+    if "pairs" in sweep.settings:  # the signs that y stands for
+        axes.set_yticks(np.arange(len(sweep.y)), [str(pair) for pair in sweep.settings["pairs"]])
     axes.set(xlabel=sweep.x_name, ylabel=sweep.y_name)
     half = float((sweep.high - sweep.low).max()) / 2
     axes.set_title(f"{sweep.title}\n95 % intervals within ± {half:.2f}")
