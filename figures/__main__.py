@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     command = commands.add_parser("reproduce", help=text, description=text)
     command.add_argument("--out", required=True, help="folder; an interrupted run in it is taken up")
     command.add_argument("--device", default="cpu", help="cpu or cuda")
-    command.add_argument("--seeds", type=int, default=3, help="seeds of each network, at least 3")
+    command.add_argument("--seeds", type=int, default=5, help="seeds of each network, at least 3")
     command.add_argument("--grid", type=int, default=256, help="starts along each side of a phase diagram")
     command.add_argument("--workers", type=int, default=0, help="processes that train; 0: one a core")
     command.add_argument("--force", action="store_true", help="replace a finished run in --out")

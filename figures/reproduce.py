@@ -40,7 +40,7 @@ class Settings:
     """What determines the result: the device, seeds a network, and starts a side of the phase diagrams."""
 
     device: str = "cpu"
-    seeds: int = 3
+    seeds: int = 5
     grid: int = 256
 
     def __post_init__(self) -> None:
