@@ -230,3 +230,50 @@ def test_recovers_agrees_with_an_integrator(flow: Flow, latent_a: Latent, latent
     found = [descends(x, y, latent_a, latent_w) for x, y in zip(a, w, strict=True)]
     wrong = np.flatnonzero(np.array(found) != recovers(a, w, flow))
     assert not len(wrong), (a[wrong], w[wrong], margin(a, w, flow)[wrong])
+
+
+def power(p: float) -> Latent:
+    return lambda u: (math.copysign(abs(u) ** p, u), p * abs(u) ** (p - 1) if u else 0.0)
+
+
+def crosses(a: float, v: float, p: float) -> bool:
+    """Whether solve_ivp takes (a, v = |u| of w < 0) to v = 0 with a > 0 left, in time scaled by a positive factor.
+
+    da = −½av^{2p}, dv = −½a²p·v^{2p−1}. For p < 1 the factor a·v^{2p−1} is taken out, so that neither end takes for
+    ever; for p ≥ 1 the unscaled flow runs in ln v, which a trajectory that met v = 0 would send to −∞.
+    """
+
+    def scaled(_: float, y: np.ndarray) -> list[float]:
+        return [-y[1] / 2, -p * y[0] / 2]
+
+    def unscaled(_: float, y: np.ndarray) -> list[float]:
+        return [-y[0] * math.exp(2 * p * y[1]) / 2, -(y[0] ** 2) * p * math.exp((2 * p - 2) * y[1]) / 2]
+
+    if p >= 1:
+        end = solve_ivp(unscaled, (0, 100), [a, math.log(v)], method="DOP853", rtol=1e-10, atol=1e-13)
+        return not (end.success and np.isfinite(end.y).all())
+    if a <= 0:
+        return False  # the sign of a is kept: da is a multiple of a
+
+    def ends(_: float, y: np.ndarray) -> float:
+        return float(min(y))
+
+    ends.terminal = True  # type: ignore[attr-defined]
+    end = solve_ivp(scaled, (0, 200), [a, v], method="DOP853", rtol=1e-12, atol=1e-14, events=[ends])
+    return bool(end.y[0, -1] > end.y[1, -1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("p", [0.5, 0.75, 0.9, 1.0, 1.5, 2.0])
+def test_recovers_agrees_with_an_integrator_for_powers(p: float) -> None:
+    rng, flow = np.random.default_rng(5), Power(p)
+    a, w = rng.uniform(-2, 2, (2, 2000))
+    near = slice(0, 500)  # margins down to 1e-6 on both sides of the crossing's edge
+    w[near] = -rng.uniform(0.2, 1.5, 500)
+    gap = rng.choice([-1, 1], 500) * 10 ** rng.uniform(-6, -2, 500)
+    a[near] = np.sqrt(np.abs(w[near]) ** (2 / p) / p + gap)
+    u = np.sign(w) * np.abs(w) ** (1 / p)
+    found = [descends(x, y, identity, power(p)) if y > 0 else crosses(x, -y, p) for x, y in zip(a, u, strict=True)]
+    wrong = np.flatnonzero(np.array(found) != recovers(a, w, flow))
+    assert not len(wrong), (a[wrong], w[wrong], margin(a, w, flow)[wrong])
+    assert (np.array(found)[near].any()) == (p < 1)
