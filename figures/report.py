@@ -20,7 +20,7 @@ table { border-collapse: collapse; display: block; overflow-x: auto;
         font: 13px/1.4 system-ui, sans-serif; margin: 1rem 0 }
 th, td { text-align: left; padding: .25rem .7rem; border-bottom: 1px solid #8884; vertical-align: top }
 th { border-bottom: 2px solid #8888 }
-figure { margin: 1.5rem 0 } img { max-width: 100%; background: white }
+figure { margin: 1.5rem 0 } img { max-width: 100%; max-height: 32rem; background: white }
 figcaption, details { font: 13px/1.4 system-ui, sans-serif } summary { cursor: pointer }
 pre { font-size: 12px; overflow-x: auto }
 """
