@@ -30,7 +30,8 @@ def choice(argument: str, value: str, choices: Iterable[str]) -> str:
     """Return value if it is one of choices, else raise InputError that lists them and names the nearest."""
     known = list(choices)
     if value not in known:
-        refuse(argument, value, f"one of {', '.join(known)}", nearest(str(value), known))
+        listed = ", ".join(repr(name) if "," in name else name for name in known)
+        refuse(argument, value, f"one of {listed}", nearest(str(value), known))
     return value
 
 
@@ -61,7 +62,7 @@ def number(
     except (TypeError, ValueError):
         refuse(argument, value, expected, hint)
     valid = math.isfinite(real) and (not integer or real == int(real))
-    if isinstance(value, bool) or not (valid and above < real < below and at_least <= real <= at_most):
+    if isinstance(value, bool | str) or not (valid and above < real < below and at_least <= real <= at_most):
         refuse(argument, value, expected, hint)
     return value
 

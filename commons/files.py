@@ -68,6 +68,12 @@ def complete_lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").split("\n")[:-1]
 
 
+def output_file(argument: str, path: str | Path) -> Path:
+    """The path, with its folder made if needed; InputError in one line where it cannot be written to."""
+    output_directory(argument, Path(path).parent)
+    return Path(path)
+
+
 def output_directory(argument: str, path: str | Path) -> Path:
     """Make the folder if needed and return it; InputError in one line where it cannot be written to."""
     folder = Path(path)

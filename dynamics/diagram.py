@@ -93,8 +93,10 @@ def _load(path: Path, kind: str, scalars: tuple[str, ...]) -> dict[str, Any]:
     try:
         with np.load(path, allow_pickle=False) as file:
             content = {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"path={str(path)!r} cannot be read as an .npz file: {error}") from None
+    except FileNotFoundError:
+        raise InputError(f"path={str(path)!r} does not exist") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        raise InputError(f"path={str(path)!r} cannot be read as an .npz file") from None
     if str(content.pop("kind", "")) != kind:
         refuse("path", str(path), f"a saved {kind} diagram")
     values: dict[str, Any] = {n: v.item() if n in scalars else v for n, v in content.items()}

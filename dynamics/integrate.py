@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from commons import finite, number, refuse
+from commons import InputError, finite, number, refuse
 from dynamics.fields import HalfPlane, half_plane
 from dynamics.march import Limits, march, prepare
 from dynamics.outcome import CROSSED, DEAD, RUNNING, SADDLE, SEPARATRIX, Reason
@@ -68,9 +68,11 @@ def integrate(
     compiler is found. Starts that pass the saddle closely are integrated again, at 1e-12.
 
     Raises:
-        InputError: a start, a tolerance or the horizon is not a finite number in its range; the dtype is too narrow.
+        InputError: a start, a tolerance or the horizon is not a finite number in its range; the dtype is too narrow;
+            the device is not there.
     """
     check_tolerances(rtol, atol, arrival, max_steps, dtype)
+    check_device(device)
     last = finite("horizon", default_horizon(flow, arrival) if horizon is None else horizon)
     if (last <= 0).any():
         refuse("horizon", horizon, "positive")
@@ -105,6 +107,15 @@ def check_tolerances(rtol: float, atol: float, arrival: float, max_steps: int, d
     number("max_steps", max_steps, at_least=1, integer=True)
     if rtol < 10 * torch.finfo(dtype).eps:
         refuse("rtol", rtol, f"above the rounding of {dtype}", "pass dtype=torch.float64 or a larger rtol")
+
+
+def check_device(device: str | torch.device) -> None:
+    """InputError in one line for a device that is not there."""
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError):
+        there = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+        raise InputError(f"device={str(device)!r} is not usable here; valid: {', '.join(there)}") from None
 
 
 @lru_cache(maxsize=1)

@@ -55,7 +55,9 @@ def reproduce(out: Path, settings: Settings, *, force: bool = False, workers: in
         InputError: out cannot be written to, holds a finished run and not `force`, or one with other settings; or the
             device is not there.
     """
-    _check_device(settings.device)
+    from dynamics.integrate import check_device
+
+    check_device(settings.device)
     _open(out, settings, force)
     with progress() as bars:
         task = bars.add_task("proving", total=None)
@@ -77,16 +79,6 @@ def reproduce(out: Path, settings: Settings, *, force: bool = False, workers: in
     tell(aligned([finding.row() for finding in findings]))
     write_json(out / "summary.json", {"settings": asdict(settings), "findings": [f.row() for f in findings]})
     tell(f"report: {out / 'report.html'}")
-
-
-def _check_device(device: str) -> None:
-    import torch
-
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError):
-        cuda = ["cuda"] if torch.cuda.is_available() else []
-        raise InputError(f"device={device!r} is not usable here; valid: {', '.join(['cpu', *cuda])}") from None
 
 
 def _open(out: Path, settings: Settings, force: bool) -> None:

@@ -53,7 +53,7 @@ class MaskSettings:
     def __post_init__(self) -> None:
         hint = f"did you mean {self.density / 100:g}?" if 1 < self.density <= 100 else ""
         number("mask.density", self.density, above=0, at_most=1, hint=hint)
-        number("mask.samples", self.samples, at_least=1)
+        number("mask.samples", self.samples, at_least=1, integer=True)
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class ResetSettings:
     last: int = 0
 
     def __post_init__(self) -> None:
-        number("reset.every", self.every, at_least=0)
-        number("reset.last", self.last, at_least=0)
+        number("reset.every", self.every, at_least=0, integer=True)
+        number("reset.last", self.last, at_least=0, integer=True)
 
     def before(self, epoch: int) -> bool:
         """Whether to reset before the epoch with this index (from 0)."""
@@ -91,7 +91,7 @@ class EngineSettings:
 
     def __post_init__(self) -> None:
         choice("engine.precision", self.precision, ("float32", "bfloat16"))
-        number("engine.threads", self.threads, at_least=0)
+        number("engine.threads", self.threads, at_least=0, integer=True)
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ class CheckpointSettings:
     resume: int = 1
 
     def __post_init__(self) -> None:
-        number("checkpoint.every", self.every, at_least=1)
-        number("checkpoint.resume", self.resume, at_least=1)
+        number("checkpoint.every", self.every, at_least=1, integer=True)
+        number("checkpoint.resume", self.resume, at_least=1, integer=True)
 
 
 @dataclass(frozen=True)
@@ -139,9 +139,9 @@ class Config:
     checkpoint: CheckpointSettings = CheckpointSettings()
 
     def __post_init__(self) -> None:
-        number("seed", self.seed, at_least=0, below=2**63)
-        number("epochs", self.epochs, at_least=1)
-        number("batch_size", self.batch_size, at_least=1)
+        number("seed", self.seed, at_least=0, below=2**63, integer=True)
+        number("epochs", self.epochs, at_least=1, integer=True)
+        number("batch_size", self.batch_size, at_least=1, integer=True)
         number("label_smoothing", self.label_smoothing, at_least=0, below=1)
         number("clip", self.clip, at_least=0)
         if self.reparam is not None and self.reparam.name not in self.method.reparams:

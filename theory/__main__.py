@@ -10,7 +10,7 @@ from pathlib import Path
 
 from commons import choice
 from commons.cli import Parser
-from commons.files import write_text
+from commons.files import output_file, write_text
 
 
 def prove(args: argparse.Namespace) -> int:
@@ -31,7 +31,7 @@ def prove(args: argparse.Namespace) -> int:
         proved = sum(theorem.prove().holds for theorem in chosen)
         print(f"{proved} of {len(chosen)} proved")
     if args.latex:
-        write_text(args.latex, latex(chosen))
+        write_text(output_file("--latex", args.latex), latex(chosen))
     return 0 if all(theorem.prove().holds for theorem in chosen) else 1
 
 

@@ -49,6 +49,8 @@ def load(
         number("image_size", image_size, at_least=1, integer=True)
     number("workers", workers, at_least=0, integer=True)
     if name == "digits":
+        if root:
+            refuse("root", str(root), "empty, as data='digits' has no files", "name the data set that is there")
         return _of_size(digits(device), image_size)
     if root is None:
         refuse("root", None, f"a folder, which data={name!r} needs")

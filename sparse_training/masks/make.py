@@ -45,6 +45,8 @@ def make_masks(
     check_request(density, distribution)
     if criterion.needs_batch and batch is None:
         refuse("batch", None, f"a batch (x, y), which score={score!r} needs")
+    if batch is not None and not (isinstance(batch, tuple | list) and len(batch) == 2):
+        refuse("batch", type(batch).__name__, "a pair (x, y)")
     names = list(prunable(model, include, exclude))
     probe = copy.deepcopy(model)
     weights = {name: probe.get_parameter(name).requires_grad_() for name in names}

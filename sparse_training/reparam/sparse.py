@@ -59,6 +59,7 @@ class Sparse:
     def __init__(self, model: nn.Module, layers: list[Layer], reparam: Reparam | None, names: list[str]) -> None:
         self.model, self.reparam, self._layers = model, reparam, layers
         self._names = names
+        self._known: torch.optim.Optimizer | None = None  # the optimizer last seen to hold the present weights
 
     @property
     def reparametrized(self) -> bool:
@@ -90,7 +91,12 @@ class Sparse:
 
     @torch.no_grad()
     def after_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Keep inactive weights and their optimizer state at exactly 0; to be called after each optimizer step."""
+        """Keep inactive weights and their optimizer state at exactly 0; to be called after each optimizer step.
+
+        Raises:
+            InputError: the optimizer holds none of the weights as they are written now.
+        """
+        self._check(optimizer)
         if self.reparam is not None:
             self.reparam.after_step(self._layers, optimizer)
         for layer in self._layers:
@@ -101,9 +107,24 @@ class Sparse:
 
     @torch.no_grad()
     def reset(self, optimizer: torch.optim.Optimizer | None = None) -> None:
-        """Redistribute the factors at unchanged θ, as the reparametrization has it; nothing without one."""
+        """Redistribute the factors at unchanged θ, as the reparametrization has it; nothing without one.
+
+        Raises:
+            InputError: as `after_step`.
+        """
+        if optimizer is not None:
+            self._check(optimizer)
         if self.reparam is not None:
             self.reparam.reset(self._layers, optimizer)
+
+    def _check(self, optimizer: torch.optim.Optimizer) -> None:
+        """An optimizer built before `sparsify` steps tensors that the network no longer reads."""
+        if optimizer is self._known:
+            return
+        held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        if self._layers and not any(id(p) in held for layer in self._layers for p in layer.parameters):
+            refuse("optimizer", type(optimizer).__name__, "built over the sparse network", "build it after sparsify")
+        self._known = optimizer
 
     @torch.no_grad()
     def set_masks(self, masks: Masks, optimizer: torch.optim.Optimizer | None = None) -> None:
@@ -196,8 +217,13 @@ def sparsify(model: nn.Module, masks: Masks, reparam: Reparam | None = None) -> 
     masks: bool by parameter name; other parameters are left alone. Move the network to its device before.
 
     Raises:
-        InputError: masks that do not fit, or a reparametrized weight that two modules share.
+        InputError: masks that do not fit, a reparam that is none, a network that is sparse already, or a
+            reparametrized weight that two modules share.
     """
+    if not isinstance(reparam, Reparam | None):
+        refuse("reparam", reparam, "a reparametrization", "pass an object such as SignIn(beta=1.0), or None")
+    if any(isinstance(module, Factors) for module in model.modules()):
+        refuse("model", type(model).__name__, "a plain network: it is reparametrized already", "merge() gives one")
     masks.check(model)
     names = list(model.state_dict())
     layers = []

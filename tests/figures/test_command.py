@@ -24,6 +24,7 @@ def figures(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["reproduce", "--out", "{tmp}/finished"], "--force"),
         (["reproduce", "--out", "{tmp}/other"], "unfinished run with"),
         (["phase", "{tmp}/absent.npz"], "absent.npz"),
+        (["phase", "{tmp}/file"], "cannot be read as an .npz file"),
     ],
 )
 def test_a_mistake_is_one_line_and_changes_nothing(arguments: list[str], told: str, tmp_path: Path) -> None:
