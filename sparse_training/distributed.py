@@ -5,7 +5,8 @@ One process needs none of it: every function is then the identity.
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,13 +75,23 @@ class World:
             raise InputError(f"the masks of process {other} differ from those of process 0")
 
 
-def join(device: torch.device) -> World:
-    """The world that torchrun announces in the environment, joined by nccl on cuda, else gloo; or one process."""
+@contextmanager
+def joined(device: torch.device) -> Iterator[World]:
+    """The world that torchrun announces in the environment, joined by nccl on cuda, else gloo; or one process.
+
+    A group that was made here is left at the end: its threads must not outlive the interpreter.
+    """
     if "WORLD_SIZE" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
-        return World()
-    if not dist.is_initialized():
+        yield World()
+        return
+    ours = not dist.is_initialized()
+    if ours:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return World(dist.get_rank(), dist.get_world_size())
+    try:
+        yield World(dist.get_rank(), dist.get_world_size())
+    finally:
+        if ours:
+            dist.destroy_process_group()
 
 
 class SharedBatchNorm(nn.Module):

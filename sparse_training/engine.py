@@ -19,7 +19,7 @@ from torch import Tensor
 from commons.checks import InputError
 from sparse_training.board import board
 from sparse_training.config import Config
-from sparse_training.distributed import World, join
+from sparse_training.distributed import World, joined
 from sparse_training.folder import RunFolder
 from sparse_training.networks import save_network
 from sparse_training.passes import Outcome, Passes, computing
@@ -67,7 +67,7 @@ def train(config: Config, out: str | Path, *, progress: Callable[[Metrics], obje
     device = chosen_device(config)
     with ExitStack() as stack:
         stack.enter_context(computing(config, device))
-        world = join(device)
+        world = stack.enter_context(joined(device))
         folder = RunFolder(out, config) if world.first else None
         if folder is not None:
             stack.callback(folder.close)

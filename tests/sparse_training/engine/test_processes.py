@@ -66,11 +66,11 @@ def test_masks_that_differ_between_processes_are_refused(tmp_path: Path) -> None
     program = tmp_path / "differ.py"
     program.write_text(
         "import torch\n"
-        "from sparse_training.distributed import join\n"
+        "from sparse_training.distributed import joined\n"
         "from sparse_training.masks import Masks\n"
-        "world = join(torch.device('cpu'))\n"
-        "world.check_equal(Masks({'w': torch.tensor([True, False])}))\n"
-        "world.check_equal(Masks({'w': torch.tensor([world.first, True])}))\n"
+        "with joined(torch.device('cpu')) as world:\n"
+        "    world.check_equal(Masks({'w': torch.tensor([True, False])}))\n"
+        "    world.check_equal(Masks({'w': torch.tensor([world.first, True])}))\n"
     )
     arguments = [*TORCHRUN[:-1], str(program)]
     done = subprocess.run(arguments, env=environment(), capture_output=True, text=True, check=False)
