@@ -6,6 +6,7 @@ It measures nothing: it reads the rows that experiments left.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
 
 from commons.statistics import Interval, wilson
 
@@ -57,7 +58,7 @@ def difference(interval: Interval, unit: str) -> str:
     return f"{interval.mean:+.2f} ± {half:.2f} {unit} (n={interval.n})"
 
 
-def by_seed(rows: Iterable[Mapping[str, str]], column: str, **where: str) -> list[float]:
+def by_seed(rows: Iterable[Mapping[str, Any]], column: str, **where: str) -> list[float]:
     """The column of the rows that match, in the order of their seeds; pairs rows of two arms one by one."""
     matching = [row for row in rows if all(row[key] == value for key, value in where.items())]
     return [float(row[column]) for row in sorted(matching, key=lambda row: int(row["seed"]))]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from commons.statistics import mean_interval, paired_interval
-from figures.claims import Finding, above, below, difference, every, untested
-from figures.experiments import CELLS, EARLY, SOURCE, Trained
+from figures.claims import Finding, above, below, by_seed, difference, every, untested
+from figures.experiments import EARLY, SOURCE, Trained
 from figures.published import RANDOM_MASK, SIGN_ALIGNMENT
 
 if TYPE_CHECKING:
@@ -167,11 +167,9 @@ def training_findings(networks: Sequence[Row], flips: Sequence[Row], transplants
 
 
 def _arm_findings(model: str, networks: Sequence[Row], flips: Sequence[Row]) -> list[Finding]:
-    def by_seed(column: str, arm: str) -> list[float]:
-        return [row[column] for row in networks if row["model"] == model and row["arm"] == arm]
-
     def change(column: str, arm: str, reference: str) -> Any:
-        return paired_interval(by_seed(column, arm), by_seed(column, reference))
+        first, second = (by_seed(networks, column, model=model, arm=name) for name in (arm, reference))
+        return paired_interval(first, second)
 
     accuracy, flipped, sharpness = (
         "test accuracy (%)",
@@ -213,10 +211,6 @@ def _arm_findings(model: str, networks: Sequence[Row], flips: Sequence[Row]) -> 
 
 
 def _transplant_findings(model: str, transplants: Sequence[Row]) -> list[Finding]:
-    accuracies = {
-        start: [row["test accuracy (%)"] for row in transplants if row["model"] == model and row["start"] == start]
-        for start in (SOURCE, *CELLS)
-    }
     late, signs, magnitudes = (
         f"signs of epoch {EARLY[-1]} + learned mask",
         "final signs + learned mask",
@@ -225,7 +219,9 @@ def _transplant_findings(model: str, transplants: Sequence[Row]) -> list[Finding
     random = "random init + learned mask"
 
     def against(start: str, reference: str) -> Any:
-        return paired_interval(accuracies[start], accuracies[reference])
+        column = "test accuracy (%)"
+        first, second = (by_seed(transplants, column, model=model, start=name) for name in (start, reference))
+        return paired_interval(first, second)
 
     def published(start: str, reference: str = "baseline (the method itself)") -> str:
         return f"AC/DC: {SIGN_ALIGNMENT.value(start, 'AC/DC')} against {SIGN_ALIGNMENT.value(reference, 'AC/DC')}"

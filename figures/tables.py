@@ -3,7 +3,6 @@
 Numbers are formatted here and computed elsewhere.
 """
 
-import csv
 import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,9 +28,3 @@ def write_table(rows: Rows, stem: Path) -> None:
     """Write stem.csv with full precision and stem.md as it is read."""
     write_csv(stem.with_suffix(".csv"), rows)
     write_text(stem.with_suffix(".md"), aligned(rows))
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file, every value as text."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
