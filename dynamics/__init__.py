@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from dynamics.discrete import Descent as Descent
     from dynamics.discrete import gradient_descent as gradient_descent
     from dynamics.discrete import sgd as sgd
-    from dynamics.integrate import Trajectories as Trajectories
-    from dynamics.integrate import integrate as integrate
     from dynamics.outcome import Outcome as Outcome
     from dynamics.outcome import Reason as Reason
     from dynamics.phase import phase_diagram as phase_diagram
     from dynamics.sampling import sample_paths as sample_paths
     from dynamics.spatial import integrate_factors as integrate_factors
     from dynamics.spatial import integrate_nd as integrate_nd
+    from dynamics.trajectories import Trajectories as Trajectories
+    from dynamics.trajectories import integrate as integrate
 
 _HOME = {
     "diagram": ["PhaseDiagram", "Sweep"],
     "discrete": ["Descent", "gradient_descent", "sgd"],
-    "integrate": ["Trajectories", "integrate"],
+    "trajectories": ["Trajectories", "integrate"],
     "outcome": ["Outcome", "Reason"],
     "phase": ["phase_diagram"],
     "sampling": ["sample_paths"],

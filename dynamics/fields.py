@@ -48,6 +48,8 @@ class HalfPlane:
         metric_w = chart_w.metric_expression(w).subs(at)
         speed_y = -metric_w * loss.diff(w).subs(at) / (side * power * y ** (power - 1))
         speeds = [sp.factor(speed_a), sp.expand(sp.powsimp(speed_y)) if not self.regular else sp.factor(speed_y)]
+        rates = [c.metric_expression(sp.Integer(0)) if c.order == 1 else sp.Integer(1) for c in (chart_a, chart_w)]
+        self._rates = sp.lambdify([*names_a, *names_w], rates, modules="torch")
         self._function = sp.lambdify([a, y, *names_a, *names_w], speeds, modules="torch", cse=True)
 
     def __call__(self, state: State, parameters: Sequence[torch.Tensor]) -> State:
@@ -62,6 +64,10 @@ class HalfPlane:
     def parameters(self, flow: Flow) -> list[float]:
         """The values of flow's parameters, in the order in which the field takes them."""
         return [getattr(flow.a, n) for n in self._a_names] + [getattr(flow.w, n) for n in self._w_names]
+
+    def spread(self, parameters: Sequence[torch.Tensor]) -> float:
+        """√ of the larger metric at the saddle, at least 1: how much of the plane around it a small invariant spans."""
+        return max(1.0, *(float(torch.as_tensor(rate).max()) for rate in self._rates(*parameters))) ** 0.5
 
     def weight(self, y: torch.Tensor) -> torch.Tensor:
         """The w of a coordinate y."""

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from commons import number
 from commons.files import output_directory, write_whole
 from dynamics.diagram import PhaseDiagram
-from dynamics.integrate import ARRIVAL, check_tolerances, default_horizon, integrate
 from dynamics.outcome import Outcome
+from dynamics.trajectories import ARRIVAL, WORTH_COMPILING, check_tolerances, default_horizon, integrate
 from theory import margin, recovers
 from theory.parametrization import Flow
 
-CHUNK = 1 << 18
+CHUNK = 1 << 20
 COARSEST = 16
 AUDIT = 4096
 Report = Callable[[int, int], None]
@@ -61,9 +61,10 @@ def phase_diagram(
     options = {"rtol": rtol, "atol": atol, "horizon": end, "arrival": arrival, "device": device}
     settings = {"flow": describe(flow), "grid": grid, "extent": extent, "dtype": str(dtype), **options}
     axis = np.linspace(-extent, extent, grid)
+    fuse = grid * grid >= WORTH_COMPILING and not refine
 
     def label(a: NDArray[np.float64], w: NDArray[np.float64]) -> Labels:
-        ends = integrate(flow, a, w, dtype=dtype, **options)  # type: ignore[arg-type]
+        ends = integrate(flow, a, w, dtype=dtype, fuse=fuse, **options)  # type: ignore[arg-type]
         return ends.outcome, np.where(ends.outcome == Outcome.UNDECIDED, np.nan, ends.time)
 
     if refine:

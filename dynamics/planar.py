@@ -29,19 +29,20 @@ class _PositiveEvents:
     def event(self, before: State, after: State, given: Sequence[torch.Tensor], limits: torch.Tensor) -> torch.Tensor:
         a, y = after
         product = a * (y if self.field.regular else self.field.weight(y))
-        reason = torch.where((product - 1).abs() <= limits[0], TEACHER, 0.0)
+        reason = torch.where((product - 1).abs() <= limits[0], TEACHER, torch.zeros_like(a))
         if not self.field.crosses:
             reason = torch.where((a < 0) & (y <= -limits[0] * a), DEAD, reason)
         reason = torch.where((a < 0) & (a * a + y * y < limits[1]), SEPARATRIX, reason)
         # From a > 0 the exact flow moves away from the wall: a step that lands behind it was too long.
-        return torch.where(y < 0, torch.where(before[0] > 0, REJECT, WALL), reason)
+        behind = torch.where(before[0] > 0, REJECT, torch.full_like(a, WALL))
+        return torch.where(y < 0, behind, reason)
 
     def gap(self, state: State, reason: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
         a, y = state
         product = a * (y if self.field.regular else self.field.weight(y))
-        # The approach to the teacher is exponential, so its logarithm is nearly straight.
+        # The approaches to the teacher and the saddle are exponential, so their logarithms are nearly straight.
         teacher = (((product - 1).abs() + 1e-30) / limits[0]).log()
-        other = torch.where(reason == DEAD, y + limits[0] * a, a * a + y * y - limits[1])
+        other = torch.where(reason == DEAD, y + limits[0] * a, ((a * a + y * y) / limits[1]).log())
         return torch.where(reason == TEACHER, teacher, torch.where(reason == WALL, y, other))
 
 
@@ -53,10 +54,10 @@ class _NegativeEvents:
 
     def event(self, before: State, after: State, given: Sequence[torch.Tensor], limits: torch.Tensor) -> torch.Tensor:
         a, y = after
-        still = torch.where(self._remaining(a, y, limits) <= 0, DEAD, 0.0)
+        still = torch.where(self._remaining(a, y, limits) <= 0, DEAD, torch.zeros_like(a))
         if not self.field.crosses:
             return torch.where(y < 0, REJECT, still)
-        through = torch.where(after[0] > 0, CROSSED, WALL)
+        through = torch.where(after[0] > 0, CROSSED, torch.full_like(a, WALL))
         return torch.where(y < 0, through, still)
 
     def gap(self, state: State, reason: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
@@ -64,7 +65,9 @@ class _NegativeEvents:
         return torch.where(reason == DEAD, self._remaining(a, y, limits), y)
 
     def _remaining(self, a: torch.Tensor, y: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
-        """What is left of |aw|, or of |a| beside w where w = 0 may still be crossed."""
-        if self.field.crosses:
-            return a.abs() - limits[0] * y.abs().clamp_min(1e-300) ** (self.field.power / self.field.order)
-        return (a * (y if self.field.regular else self.field.weight(y))).abs() - limits[0]
+        """What is left of |aw|, or, where w = 0 leads on to the teacher, of |a| beside w."""
+        left = (a * (y if self.field.regular else self.field.weight(y))).abs() - limits[0]
+        if not self.field.crosses:
+            return left
+        beside = a - limits[0] * y.abs().clamp_min(1e-300) ** (self.field.power / self.field.order)
+        return torch.where(a > 0, beside, left)

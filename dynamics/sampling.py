@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from commons import finite, refuse
-from dynamics.integrate import integrate
+from dynamics.trajectories import integrate
 from theory.parametrization import Flow
 
 TINIEST = 1e-300  # a horizon that stands for time 0

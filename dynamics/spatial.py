@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from commons import finite, number, refuse
 from dynamics.fields import State
-from dynamics.integrate import ARRIVAL, OUTCOME_OF, Trajectories, check_tolerances, default_horizon
 from dynamics.kernel import System
-from dynamics.march import Limits, march, prepare
+from dynamics.march import Limits, march
 from dynamics.outcome import DEAD, TEACHER
+from dynamics.trajectories import ARRIVAL, OUTCOME_OF, Trajectories, check_tolerances, default_horizon
 from theory import reset
 from theory.neuron import gradient_nd, loss_negative, loss_positive
 from theory.parametrization import Chart, Flow, SignIn
@@ -91,7 +91,7 @@ class Neuron:
         return slope_a, torch.cat([slope_along[None], slope_across * w[1:] / across.clamp_min(TINY)])
 
     def event(self, before: State, after: State, given: Sequence[torch.Tensor], limits: torch.Tensor) -> torch.Tensor:
-        reached = torch.where(self._miss(after) <= limits[0], TEACHER, 0.0)
+        reached = torch.where(self._miss(after) <= limits[0], TEACHER, torch.zeros_like(after[0]))
         return torch.where((after[0] < 0) & (self._alive(after, limits) <= 0), DEAD, reached)
 
     def gap(self, state: State, reason: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
@@ -139,20 +139,18 @@ def integrate_factors(
 
     system = System(lambda state, given: tuple(field(*state)), never, gap, (0, 0, 0, 0))
     factors = np.vstack([*reset(a, flow.beta_a), *reset(w, flow.beta_w)])
-    lane = prepare(system, torch.as_tensor(factors), torch.empty(0, a.size, dtype=torch.float64), horizon)
-    march(system, lane, Limits(rtol, atol, 100_000, ARRIVAL), fuse=False)
-    ends = lane[:4].numpy()
+    starts = torch.as_tensor(factors)
+    last = torch.full((a.size,), float(horizon), dtype=torch.float64)
+    ends = march(system, starts, starts[:0], last, Limits(rtol, atol, 100_000, ARRIVAL))[:4].numpy()
     return ends[0] * ends[1], ends[2] * ends[3], ends
 
 
 def _run(system: System, starts: torch.Tensor, end: float, limits: Limits, width: int) -> Trajectories:
-    lane = prepare(system, starts, starts[:0], end)
-    march(system, lane, limits, fuse=False)
-    rows = lane.cpu().numpy().astype(np.float64)
-    reason = rows[-2].astype(np.int8)
-    return Trajectories(
-        OUTCOME_OF[reason], reason, rows[0], rows[1:width].T.copy(), rows[-4], rows[-3].astype(np.int32)
-    )
+    last = torch.full((starts.shape[1],), end, dtype=starts.dtype, device=starts.device)
+    rows = march(system, starts, starts[:0], last, limits).cpu().numpy().astype(np.float64)
+    time, steps, reason = rows[width:]
+    reason = reason.astype(np.int8)
+    return Trajectories(OUTCOME_OF[reason], reason, rows[0], rows[1:width].T.copy(), time, steps.astype(np.int32))
 
 
 def _plane() -> Any:

@@ -14,11 +14,11 @@ from commons.statistics import wilson
 from dynamics.diagram import Array, Sweep
 from dynamics.discrete import gradient_descent, sgd
 from dynamics.fields import half_plane
-from dynamics.integrate import ARRIVAL, OUTCOME_OF, follow, integrate
 from dynamics.march import Limits
 from dynamics.outcome import Outcome
 from dynamics.phase import describe
 from dynamics.spatial import integrate_nd
+from dynamics.trajectories import ARRIVAL, OUTCOME_OF, follow, integrate
 from theory.parametrization import Flow, SignIn, Standard
 
 DIMENSIONS = (1, 2, 3, 5, 8, 16, 32, 64)

@@ -55,7 +55,7 @@ def reproduce(out: Path, settings: Settings, *, force: bool = False, workers: in
         InputError: out cannot be written to, holds a finished run and not `force`, or one with other settings; or the
             device is not there.
     """
-    from dynamics.integrate import check_device
+    from dynamics.trajectories import check_device
 
     check_device(settings.device)
     _open(out, settings, force)

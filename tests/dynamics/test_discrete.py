@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from commons import InputError
 from dynamics import Outcome, sweeps
 from dynamics.discrete import gradient_descent, sgd
-from dynamics.integrate import integrate
 from dynamics.spatial import integrate_factors, integrate_nd
+from dynamics.trajectories import integrate
 from theory import Power, SignIn, Standard
 
 

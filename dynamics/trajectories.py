@@ -5,7 +5,6 @@ It decides by events alone and never asks theory/ who recovers: it is the indepe
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,14 +12,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from commons import InputError, finite, number, refuse
 from dynamics.fields import HalfPlane, half_plane
-from dynamics.march import Limits, march, prepare
-from dynamics.outcome import CROSSED, DEAD, RUNNING, SADDLE, SEPARATRIX, Reason
+from dynamics.kernel import System
+from dynamics.march import Limits, march
+from dynamics.outcome import CROSSED, DEAD, RUNNING, SADDLE, SEPARATRIX, TEACHER, WALL, Reason
 from dynamics.planar import planar
+from dynamics.tableau import dormand_prince_8
 from theory.parametrization import Flow
 
 ARRIVAL = 1e-3
 CLOSE, CLOSEST, AT_SADDLE = 2e-2, 1e-5, 1e-8
 TIGHT = 1e-12
+WORTH_COMPILING = 1 << 22
+# The slopes of a chart that reaches zero are not differentiable there, and the error is underestimated that far.
+AT_A_KINK = 1e-2
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,14 @@ class Trajectories:
 
 
 def default_horizon(flow: Flow, arrival: float = ARRIVAL) -> float:
-    """Flow time by which every start that is decided at all is: 4/arrival in units of the slower rate at the saddle."""
-    rates = [float(chart.metric(np.zeros(1))[0]) for chart in (flow.a, flow.w)]
-    slowest = min((rate for rate in rates if np.isfinite(rate) and rate > 0), default=1.0)
-    return 4 / (arrival * min(slowest, 1.0))
+    """Flow time by which every start that is decided at all is.
+
+    4/arrival in units of the slower rate at the saddle; 4/arrival³ where a chart is not regular there, so that weights
+    approach zero by power laws.
+    """
+    if flow.w.order != 1:
+        return 4 / arrival**3
+    return 4 / (arrival * min(1.0, *(float(chart.metric(np.zeros(1))[0]) for chart in (flow.a, flow.w))))
 
 
 def integrate(
@@ -58,14 +66,15 @@ def integrate(
     max_steps: int = 10_000,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float64,
-    fuse: bool = False,
+    fuse: bool | None = None,
 ) -> Trajectories:
     """Integrate the population flow dθ = −g(θ)∇L from each start until an event decides it.
 
     a0, w0: finite arrays that broadcast.   horizon: flow time, one for all or one a start; None is `default_horizon`.
     rtol, atol: the error of a step stays below atol + rtol·‖(a, w)‖.   arrival: |aw − 1| (or |aw| at w < 0) that ends
     a trajectory.   max_steps: steps after which a stiff trajectory is given up.   fuse: compile the loop where a
-    compiler is found. Starts that pass the saddle closely are integrated again, at 1e-12.
+    compiler is found, which takes a minute once and then seconds in each process; None does so for 2²² starts and
+    more. Starts that pass the saddle closely are integrated again, at 1e-12.
 
     Raises:
         InputError: a start, a tolerance or the horizon is not a finite number in its range; the dtype is too narrow;
@@ -79,17 +88,17 @@ def integrate(
     a, w, last = np.broadcast_arrays(finite("a0", a0), finite("w0", w0), last)
     limits = Limits(rtol, atol, max_steps, arrival)
     flat = [torch.as_tensor(np.ascontiguousarray(x).ravel(), dtype=dtype, device=device) for x in (a, w, last)]
-    wanted = fuse and can_fuse(torch.device(device))
-    values = _run(flow, flat[0], flat[1], flat[2], limits, wanted)
+    wanted = a.size >= WORTH_COMPILING if fuse is None else fuse
+    values = _run(flow, *flat, limits, wanted and can_fuse(torch.device(device).type))
     names = ("a", "w", "time", "steps", "reason")
     arrays = {name: row.cpu().numpy().reshape(a.shape) for name, row in zip(names, values, strict=True)}
     reason = arrays["reason"].astype(np.int8)
     return Trajectories(
         outcome=OUTCOME_OF[reason],
         reason=reason,
-        a=arrays["a"].astype(np.float64),
-        w=arrays["w"].astype(np.float64),
-        time=arrays["time"].astype(np.float64),
+        a=arrays["a"].astype(np.float64, copy=False),
+        w=arrays["w"].astype(np.float64, copy=False),
+        time=arrays["time"].astype(np.float64, copy=False),
         steps=arrays["steps"].astype(np.int32),
     )
 
@@ -118,10 +127,10 @@ def check_device(device: str | torch.device) -> None:
         raise InputError(f"device={str(device)!r} is not usable here; valid: {', '.join(there)}") from None
 
 
-@lru_cache(maxsize=1)
-def can_fuse(device: torch.device) -> bool:
-    """Whether torch.compile finds what it needs for this device."""
-    if device.type == "cuda":
+@lru_cache(maxsize=2)
+def can_fuse(device: str) -> bool:
+    """Whether torch.compile finds what it needs for this type of device."""
+    if device == "cuda":
         from torch.utils._triton import has_triton
 
         return bool(has_triton())
@@ -146,12 +155,12 @@ def _run(flow: Flow, a: torch.Tensor, w: torch.Tensor, last: torch.Tensor, limit
         (rows,) = torch.nonzero((out[4] == RUNNING) & (side * w > 0), as_tuple=True)
         if len(rows):
             field = half_plane(flow, side)
-            y = field.coordinate(w[rows])
-            out[:, rows] = follow(field, torch.stack([a[rows], y]), _values(field, flow, y), last[rows], limits, fuse)
+            starts = torch.stack([a[rows], field.coordinate(w[rows])])
+            out[:, rows] = follow(field, starts, _values(field, flow, starts), last[rows], limits, fuse)
         if side < 0:
             (through,) = torch.nonzero(out[4] == CROSSED, as_tuple=True)
             if len(through):
-                _cross(flow, out, last, through, limits)
+                _cross(flow, out, last, through, limits, fuse)
     return out
 
 
@@ -163,38 +172,50 @@ def follow(
     values: (P, N) the flow's parameters, which may differ from start to start.   last: (N,) horizons.
     """
     system = planar(field)
-
-    def run(columns: Any, limits: Limits, fuse: bool) -> torch.Tensor:
-        lane = prepare(system, starts[:, columns], values[:, columns], last[columns])
-        march(system, lane, limits, fuse=fuse)
-        return lane[[0, 1, -4, -3, -2]]
-
-    out = run(slice(None), replace(limits, near=CLOSE), fuse)
-    if field.side > 0:
-        tight = max(TIGHT, 20 * float(torch.finfo(starts.dtype).eps))
-        fine = Limits(min(limits.rtol, tight), min(limits.atol, tight**1.5), limits.max_steps * 10, limits.arrival)
-        for radius in (CLOSEST, AT_SADDLE):
-            (close,) = torch.nonzero(out[4] == SEPARATRIX, as_tuple=True)
-            if not len(close):
-                break
-            again = run(close, replace(fine, near=radius), fuse)
-            if radius == AT_SADDLE:
-                at = again[4] == SEPARATRIX
-                again[4] = torch.where(at, SADDLE, SEPARATRIX)
-            out[:, close] = again
+    if field.order < 1:
+        finest = 10 * float(torch.finfo(starts.dtype).eps)
+        limits = replace(limits, rtol=max(limits.rtol * AT_A_KINK, finest), atol=limits.atol * AT_A_KINK)
+    out = march(system, starts, values, last, replace(limits, near=CLOSE * field.spread(values)), fuse=fuse)
+    (close,) = torch.nonzero(out[4] == SEPARATRIX, as_tuple=True)
+    if len(close):
+        out[:, close] = _closely(system, starts[:, close], values[:, close], last[close], limits, fuse)
     out[1] = field.weight(out[1])
+    return out
+
+
+def _closely(
+    system: System, starts: torch.Tensor, values: torch.Tensor, last: torch.Tensor, limits: Limits, fuse: bool
+) -> torch.Tensor:
+    """`follow` for starts that pass the saddle closely: at rounding, and on from there where they arrive."""
+    tight = max(TIGHT, 20 * float(torch.finfo(starts.dtype).eps))
+    fine = Limits(min(limits.rtol, tight), min(limits.atol, tight**1.5), limits.max_steps, limits.arrival)
+    pair = dormand_prince_8()
+    out = march(system, starts, values, last, replace(fine, near=CLOSEST), pair=pair, fuse=fuse)
+    (near,) = torch.nonzero(out[4] == SEPARATRIX, as_tuple=True)
+    if len(near):
+        here = out[:, near]
+        fine, left = replace(fine, near=AT_SADDLE), last[near] - here[2]
+        on = march(system, here[:2], values[:, near], left, fine, pair=pair, fuse=fuse)
+        on[2:4] += here[2:4]
+        # What leaves again after coming so close has lost the digits that would tell on which side it should.
+        decided = (on[4] == TEACHER) | (on[4] == WALL) | (on[4] == DEAD)
+        arrived = torch.where(on[4] == SEPARATRIX, SADDLE, on[4])
+        on[4] = torch.where(decided, SEPARATRIX, arrived)
+        out[:, near] = on
     return out
 
 
 def _values(field: HalfPlane, flow: Flow, like: torch.Tensor) -> torch.Tensor:
     """The flow's parameters as rows (P, N)."""
-    return like.new_tensor(field.parameters(flow))[:, None].expand(-1, len(like))
+    return like.new_tensor(field.parameters(flow))[:, None].expand(-1, like.shape[1])
 
 
-def _cross(flow: Flow, out: torch.Tensor, last: torch.Tensor, through: torch.Tensor, limits: Limits) -> None:
+def _cross(
+    flow: Flow, out: torch.Tensor, last: torch.Tensor, through: torch.Tensor, limits: Limits, fuse: bool
+) -> None:
     """Continue from the wall, on the side w > 0, the trajectories that reached it from w < 0 with a > 0."""
     field = half_plane(flow, 1)
     starts = torch.stack([out[0, through], torch.zeros_like(out[0, through])])
-    after = follow(field, starts, _values(field, flow, starts[0]), last[through] - out[2, through], limits, False)
+    after = follow(field, starts, _values(field, flow, starts), last[through] - out[2, through], limits, fuse)
     after[2:4] += out[2:4, through]
     out[:, through] = after
