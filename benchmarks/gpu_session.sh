@@ -33,6 +33,8 @@ once() { # once NAME COMMAND...: run it, keep its output, and leave it out in la
 
 if [ "$device" = cuda ]; then
   once gpu-tests "$python" -m pytest -q -m gpu
+  once dynamics-speed-cuda "$python" -m benchmarks.dynamics --grid 8192 --rounds 3 \
+    --solvers "dynamics, fused" "dynamics, fused, cuda" --out "$out"
 fi
 once training-speed "$python" benchmarks/training.py --out "$out"
 

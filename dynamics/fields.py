@@ -4,6 +4,7 @@ A field is smooth: each half-plane has its own, and the kink of the loss at w = 
 """
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields as parameters_of
 from functools import lru_cache
@@ -67,7 +68,7 @@ class HalfPlane:
 
     def spread(self, parameters: Sequence[torch.Tensor]) -> float:
         """√ of the larger metric at the saddle, at least 1: how much of the plane around it a small invariant spans."""
-        return max(1.0, *(float(torch.as_tensor(rate).max()) for rate in self._rates(*parameters))) ** 0.5
+        return math.sqrt(max(1.0, *(float(torch.as_tensor(rate).max()) for rate in self._rates(*parameters))))
 
     def weight(self, y: torch.Tensor) -> torch.Tensor:
         """The w of a coordinate y."""

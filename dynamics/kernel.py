@@ -224,4 +224,4 @@ def fused(system: System, pair: Pair, device: str) -> Kernel:
         result: Callable[..., Block] = torch.compile(own, dynamic=True, fullgraph=True, options=options)
         return result
 
-    return Kernel(system, *map(compiled, (begin, advance, narrow)))
+    return Kernel(system, compiled(begin), compiled(advance), compiled(narrow))

@@ -21,7 +21,7 @@ from dynamics.trajectories import ARRIVAL, WORTH_COMPILING, check_tolerances, de
 from theory import margin, recovers
 from theory.parametrization import Flow
 
-CHUNK = 1 << 20
+CHUNK = 1 << 19
 COARSEST = 16
 AUDIT = 4096
 Report = Callable[[int, int], None]

@@ -19,6 +19,7 @@ from dynamics.outcome import Outcome
 from dynamics.phase import describe
 from dynamics.spatial import integrate_nd
 from dynamics.trajectories import ARRIVAL, OUTCOME_OF, follow, integrate
+from theory import escape_learning_rate
 from theory.parametrization import Flow, SignIn, Standard
 
 DIMENSIONS = (1, 2, 3, 5, 8, 16, 32, 64)
@@ -37,7 +38,9 @@ def betas(*, grid: int = 33, starts: int = 8, seed: int = 0) -> Sweep:
     last = torch.as_tensor(4 / (ARRIVAL * np.minimum(np.minimum(beta_a, beta_w), 1)))
     ends = follow(field, columns, values, last, Limits(1e-6, 1e-9, 10_000, ARRIVAL), False)
     outcome = OUTCOME_OF[ends[4].numpy().astype(np.int8)].reshape(size.shape)
-    return _sweep("Sign-In from balanced a < 0 < w", "beta_a", "beta_w", axis, axis, outcome, seed=seed)
+    return _sweep(
+        "Sign-In from balanced a < 0 < w", "beta_a", "beta_w", axis, axis, outcome, seed=seed, edge=[[0, 2], [0, 2]]
+    )
 
 
 def step(*, grid: int = 41, starts: int = 16, seed: int = 0, steps: int = 500) -> Sweep:
@@ -48,7 +51,8 @@ def step(*, grid: int = 41, starts: int = 16, seed: int = 0, steps: int = 500) -
     a = np.broadcast_to(sizes[None, :, None], part.shape)
     ends = gradient_descent(a, -a * part, lr=rates[:, None, None], steps=steps)
     title = "gradient descent from a > 0 > w"
-    return _sweep(title, "learning rate", "a₀", rates, sizes, ends.outcome, seed=seed, steps=steps)
+    edge = [escape_learning_rate(sizes).tolist(), sizes.tolist()]
+    return _sweep(title, "learning rate", "a₀", rates, sizes, ends.outcome, seed=seed, steps=steps, edge=edge)
 
 
 def noise(

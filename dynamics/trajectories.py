@@ -85,11 +85,14 @@ def integrate(
     last = finite("horizon", default_horizon(flow, arrival) if horizon is None else horizon)
     if (last <= 0).any():
         refuse("horizon", horizon, "positive")
-    a, w, last = np.broadcast_arrays(finite("a0", a0), finite("w0", w0), last)
+    a, w, ends = np.broadcast_arrays(finite("a0", a0), finite("w0", w0), last)
     limits = Limits(rtol, atol, max_steps, arrival)
-    flat = [torch.as_tensor(np.ascontiguousarray(x).ravel(), dtype=dtype, device=device) for x in (a, w, last)]
+    start_a, start_w, end = (
+        torch.as_tensor(x.ravel(), dtype=dtype, device=device) for x in (a, w, ends if last.ndim else last)
+    )
     wanted = a.size >= WORTH_COMPILING if fuse is None else fuse
-    values = _run(flow, *flat, limits, wanted and can_fuse(torch.device(device).type))
+    fusing = wanted and can_fuse(torch.device(device).type)
+    values = _run(flow, start_a, start_w, end.expand(a.size), limits, fusing)
     names = ("a", "w", "time", "steps", "reason")
     arrays = {name: row.cpu().numpy().reshape(a.shape) for name, row in zip(names, values, strict=True)}
     reason = arrays["reason"].astype(np.int8)
@@ -145,12 +148,15 @@ def can_fuse(device: str) -> bool:
 
 def _run(flow: Flow, a: torch.Tensor, w: torch.Tensor, last: torch.Tensor, limits: Limits, fuse: bool) -> torch.Tensor:
     """Rows a, w, time, steps, reason of each start (5, N)."""
-    out = torch.stack([a, w, torch.zeros_like(a), torch.zeros_like(a), torch.zeros_like(a)])
-    out[4] = torch.where((a == 0) & (w < 0), DEAD, out[4])
+    out = a.new_zeros(5, len(a))
+    out[0], out[1] = a, w
+    reason = out[4]
+    reason[(a == 0) & (w < 0)] = DEAD
     # On w = 0 the flow rests, by relu′(0) = 0, unless its chart leaves the wall in finite time.
-    leaves = (a > 0) & flow.w.reaches_zero
-    on_wall = torch.where(a == 0, SADDLE, torch.where(leaves, CROSSED, DEAD))
-    out[4] = torch.where(w == 0, on_wall, out[4])
+    reason[w == 0] = DEAD
+    reason[(w == 0) & (a == 0)] = SADDLE
+    if flow.w.reaches_zero:
+        reason[(w == 0) & (a > 0)] = CROSSED
     for side in (-1, 1):
         (rows,) = torch.nonzero((out[4] == RUNNING) & (side * w > 0), as_tuple=True)
         if len(rows):
@@ -175,7 +181,7 @@ def follow(
     if field.order < 1:
         finest = 10 * float(torch.finfo(starts.dtype).eps)
         limits = replace(limits, rtol=max(limits.rtol * AT_A_KINK, finest), atol=limits.atol * AT_A_KINK)
-    out = march(system, starts, values, last, replace(limits, near=CLOSE * field.spread(values)), fuse=fuse)
+    out = march(system, starts, values, last, replace(limits, near=CLOSE * field.spread(list(values))), fuse=fuse)
     (close,) = torch.nonzero(out[4] == SEPARATRIX, as_tuple=True)
     if len(close):
         out[:, close] = _closely(system, starts[:, close], values[:, close], last[close], limits, fuse)

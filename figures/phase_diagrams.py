@@ -75,7 +75,8 @@ def draw_phase_diagram(axes: "Axes", diagram: PhaseDiagram) -> None:
 
     coarse = np.linspace(-extent, extent, 17)[1:-1]
     a, w = np.meshgrid(coarse, coarse)
-    da, dw = sp.lambdify((A, W), vector_field(flow), "numpy")(a, w)
+    with np.errstate(all="ignore"):  # a chart that is not regular has no arrows on w = 0
+        da, dw = sp.lambdify((A, W), vector_field(flow), "numpy")(a, w)
     speed = np.hypot(da, dw)
     moving = np.isfinite(speed) & (speed > 1e-12)
     a, w, da, dw, speed = (values[moving] for values in (a, w, da, dw, speed))
@@ -92,7 +93,8 @@ def draw_phase_diagram(axes: "Axes", diagram: PhaseDiagram) -> None:
     axes.plot(starts[:, 0], starts[:, 1], "o", color="#D55E00", ms=2.5)
 
     edge_a, edge_w = theory.separatrix(flow, 400, extent)
-    axes.plot(edge_a, edge_w, color="black", lw=1.4)
+    for side in (1, -1) if flow.w.reaches_zero else (1,):
+        axes.plot(side * edge_a, side * edge_w, color="black", lw=1.4)
     axes.axhline(0, color="black", lw=0.4)
     axes.axvline(0, color="black", lw=0.4)
     axes.set(xlim=(-extent, extent), ylim=(-extent, extent), xlabel="$a_0$", ylabel="$w_0$", aspect="equal")

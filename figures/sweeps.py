@@ -33,6 +33,9 @@ def sweep_figure(sweep: Sweep) -> "Figure":
     if "pairs" in sweep.settings:  # the signs that y stands for
         axes.set_yticks(np.arange(len(sweep.y)), [str(pair) for pair in sweep.settings["pairs"]])
     axes.set(xlabel=sweep.x_name, ylabel=sweep.y_name)
+    if "edge" in sweep.settings:  # where the theory puts the boundary
+        axes.plot(*sweep.settings["edge"], color="black", lw=1.4)
+        axes.set(xlim=(edges[0][0], edges[0][-1]), ylim=(edges[1][0], edges[1][-1]))
     half = float((sweep.high - sweep.low).max()) / 2
     axes.set_title(f"{sweep.title}\n95 % intervals within ± {half:.2f}")
     return figure
