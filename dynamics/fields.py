@@ -45,11 +45,11 @@ class HalfPlane:
         w = sp.Symbol("w", real=True)
         loss = (loss_positive if side > 0 else loss_negative)(a, w)
         at = {w: side * y**power}
-        speed_a = -chart_a.metric_expression(a) * loss.diff(a).subs(at)
-        metric_w = chart_w.metric_expression(w).subs(at)
+        speed_a = -_metric(chart_a, a) * loss.diff(a).subs(at)
+        metric_w = _metric(chart_w, w).subs(at)
         speed_y = -metric_w * loss.diff(w).subs(at) / (side * power * y ** (power - 1))
         speeds = [sp.factor(speed_a), sp.expand(sp.powsimp(speed_y)) if not self.regular else sp.factor(speed_y)]
-        rates = [c.metric_expression(sp.Integer(0)) if c.order == 1 else sp.Integer(1) for c in (chart_a, chart_w)]
+        rates = [_metric(c, sp.Integer(0)) if c.order == 1 else sp.Integer(1) for c in (chart_a, chart_w)]
         self._rates = sp.lambdify([*names_a, *names_w], rates, modules="torch")
         self._function = sp.lambdify([a, y, *names_a, *names_w], speeds, modules="torch", cse=True)
 
@@ -81,7 +81,7 @@ class HalfPlane:
 
 def half_plane(flow: Flow, side: int) -> HalfPlane:
     """The field of flow on side = +1 (w > 0) or −1; one object for all values of a regular flow's parameters."""
-    charts = tuple(type(c) if c.order == 1 else c for c in (flow.a, flow.w))
+    charts = tuple(type(c) if c.order == 1 and _closed_form(c) else c for c in (flow.a, flow.w))
     return _half_plane(charts, side, _Key(flow))
 
 
@@ -103,8 +103,23 @@ def _half_plane(charts: tuple[object, ...], side: int, key: _Key) -> HalfPlane:
     return HalfPlane(key.flow, side)
 
 
+def _closed_form(chart: Chart) -> bool:
+    return type(chart).metric_expression is not Chart.metric_expression
+
+
+def _metric(chart: Chart, theta: sp.Expr) -> sp.Expr:
+    """g(θ); with numbers in the place of constants such as √3, which torch cannot take the root of."""
+    metric = chart.metric_expression(theta)
+    return metric if _closed_form(chart) else sp.N(metric, 17)
+
+
 def _symbolic(chart: Chart, layer: str) -> tuple[Chart, tuple[str, ...], list[sp.Symbol]]:
-    """The same chart with symbols in the place of its parameters, so that one compiled field serves all values."""
+    """The same chart with symbols in the place of its parameters, so that one compiled field serves all values.
+
+    A chart without a metric in closed form stays as it is.
+    """
+    if not _closed_form(chart):
+        return chart, (), []
     twin: Any = copy.copy(chart)
     names = tuple(f.name for f in parameters_of(chart) if f.name not in ("source", "order"))  # type: ignore[arg-type]
     symbols = [sp.Symbol(f"{name}_{layer}", positive=True) for name in names]

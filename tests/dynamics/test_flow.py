@@ -4,6 +4,7 @@ import types
 
 import numpy as np
 import pytest
+import sympy as sp
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from dynamics.fields import half_plane
 from dynamics.sampling import sample_paths
 from dynamics.tableau import TSIT5, dormand_prince_8
 from dynamics.trajectories import Trajectories, can_fuse, integrate
-from theory import Power, SignIn, Standard, invariant, margin, recovers, time_to_loss
+from theory import Chart, ChartFlow, Identity, Power, SignIn, Standard, invariant, margin, recovers, time_to_loss
 
 FLOWS = [Standard(), SignIn(1.0, 0.5), SignIn(0.3, 1.0), SignIn(1.0, 1.0), Power(0.5), Power(0.9), Power(2.0)]
 AXIS = np.linspace(-2, 2, 65)
@@ -52,6 +53,25 @@ def test_outcome_agrees_with_exact_basin(flow):
     ends = integrate(flow, a, w)
     clear = np.abs(margin(a, w, flow)) > 1e-9
     assert np.array_equal((ends.outcome == Outcome.RECOVERED)[clear], recovers(a, w, flow)[clear])
+
+
+class Sinh(Chart):
+    def chart(self, u):
+        return sp.sinh(u) / 2
+
+
+class Cubic(Chart):
+    def chart(self, u):
+        return u + u**3
+
+
+@pytest.mark.parametrize("flow", [ChartFlow(Identity(), Sinh()), ChartFlow(Cubic(), Identity())])
+def test_charts_of_your_own_are_integrated(flow):
+    axis = np.linspace(-2, 2, 33)
+    a, w = axis[:, None], axis[None]
+    clear = np.abs(margin(a, w, flow)) > 1e-6
+    recovered = integrate(flow, a, w).outcome == Outcome.RECOVERED
+    assert np.array_equal(recovered[clear], recovers(a, w, flow)[clear])
 
 
 @pytest.mark.slow
