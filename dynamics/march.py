@@ -62,6 +62,7 @@ def march(
             for done in [pool.submit(job.work) for _ in range(workers)]:
                 done.result()
         finally:
+            job.stopped = True  # an interrupt ends the workers too
             torch.set_num_threads(threads)
     return job.out
 
@@ -86,7 +87,7 @@ class _Job:
         self.starts, self.parameters, self.horizon = starts, parameters, horizon
         self.count = starts.shape[1]
         self.out = starts.new_empty(system.width + 3, self.count)
-        self._next, self._lock = 0, threading.Lock()
+        self.stopped, self._next, self._lock = False, 0, threading.Lock()
 
     @torch.no_grad()
     def compile(self) -> None:
@@ -105,7 +106,7 @@ class _Job:
         block, fixed, number = self._fresh(self.block)
         reasons = self.system.width + REASON
         at_hand = len(number)
-        while at_hand:
+        while at_hand and not self.stopped:
             advance = self._kernel(len(number)).advance
             for _ in range(STEPS_A_LOOK):
                 block = advance(block, fixed, self.limits)

@@ -85,7 +85,12 @@ def integrate(
     last = finite("horizon", default_horizon(flow, arrival) if horizon is None else horizon)
     if (last <= 0).any():
         refuse("horizon", horizon, "positive")
-    a, w, ends = np.broadcast_arrays(finite("a0", a0), finite("w0", w0), last)
+    a, w = finite("a0", a0), finite("w0", w0)
+    try:
+        a, w, ends = np.broadcast_arrays(a, w, last)
+    except ValueError:
+        expected = f"a shape that broadcasts with a0 {a.shape} and horizon {last.shape}"
+        refuse("w0.shape", w.shape, expected, "for inputs of dimension d use integrate_nd, with a0 (N,) and w0 (N, d)")
     limits = Limits(rtol, atol, max_steps, arrival)
     start_a, start_w, end = (
         torch.as_tensor(x.ravel(), dtype=dtype, device=device) for x in (a, w, ends if last.ndim else last)

@@ -241,6 +241,7 @@ def test_gpu_agrees_with_cpu():
         {"horizon": -1.0},
         {"rtol": 1e-9, "dtype": torch.float32},
         {"max_steps": 0},
+        {"a0": np.ones(5), "w0": np.ones((5, 3))},
     ],
     ids=str,
 )
