@@ -204,7 +204,7 @@ def locate(kernel: Kernel, block: Block, fixed: torch.Tensor, limits: torch.Tens
     return torch.cat([torch.where(move, at, block[:rows]), block[rows : rows + 2]])
 
 
-LOCATIONS = 4
+LOCATIONS = 3
 
 
 @lru_cache(maxsize=64)

@@ -16,7 +16,7 @@ BLOCK = {"cpu": 1 << 15, "cuda": 1 << 20}
 SMALLEST = 1 << 12  # columns below which a block is not worth a thread of its own
 NARROWEST = 16  # columns below which a block is not narrowed any more
 FEW = 1 << 10  # ends at once below which a compiled search for them would not pay
-STEPS_A_LOOK = 4  # steps between looks for columns that have ended
+STEPS_A_LOOK, STEPS_A_LOOK_AT_FEW = 8, 2  # steps between looks for columns that have ended
 REASON = 2  # row after the state: time, steps, reason
 
 
@@ -108,7 +108,7 @@ class _Job:
         at_hand = len(number)
         while at_hand and not self.stopped:
             advance = self._kernel(len(number)).advance
-            for _ in range(STEPS_A_LOOK):
+            for _ in range(STEPS_A_LOOK if len(number) >= SMALLEST else STEPS_A_LOOK_AT_FEW):
                 block = advance(block, fixed, self.limits)
             (over,) = torch.nonzero((block[reasons] != 0) & (number >= 0), as_tuple=True)
             # Columns that have ended stand still and cost little until there are enough of them to be worth moving.
