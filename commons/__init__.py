@@ -3,6 +3,6 @@
 It never imports another room, and nothing here is about signs or sparsity.
 """
 
-from commons.checks import InputError, choice, finite, nearest, number, refuse
+from commons.checks import InputError, broadcast, choice, finite, nearest, number, refuse
 
-__all__ = ["InputError", "choice", "finite", "nearest", "number", "refuse"]
+__all__ = ["InputError", "broadcast", "choice", "finite", "nearest", "number", "refuse"]

@@ -78,3 +78,13 @@ def finite(argument: str, value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
         where = tuple(int(i) for i in bad[0])
         refuse(f"{argument}{list(where) if where else ''}", float(array[where]), "finite")
     return array
+
+
+def broadcast(**arrays: Any) -> list[np.ndarray[Any, np.dtype[np.float64]]]:
+    """The arrays as finite float64, broadcast against each other; InputError names the shapes that do not fit."""
+    values = [finite(name, value) for name, value in arrays.items()]
+    try:
+        return list(np.broadcast_arrays(*values))
+    except ValueError:
+        shapes = ", ".join(f"{name} {value.shape}" for name, value in zip(arrays, values, strict=True))
+        raise InputError(f"the shapes of {shapes} do not broadcast") from None

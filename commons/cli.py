@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Defaults where there are any."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, "") else super()._get_help_string(action)
+
+
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that names the nearest option and never prints its usage on an error.
 
@@ -21,7 +28,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        defaults = {"formatter_class": argparse.ArgumentDefaultsHelpFormatter, "allow_abbrev": False}
+        defaults = {"formatter_class": _Help, "allow_abbrev": False}
         super().__init__(*args, **{**defaults, **kwargs})
 
     def error(self, message: str) -> NoReturn:

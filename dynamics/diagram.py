@@ -25,7 +25,8 @@ class PhaseDiagram:
 
     outcome: (A, W) int8, see Outcome, indexed [i_a, i_w].   a: (A,), w: (W,) float64, the grid's axes.
     time: (A, W) float64, flow time to the decision, nan where UNDECIDED or where `refine` filled a cell in.
-    agreement: share of the starts with |margin| > 1e-6 whose outcome is RECOVERED exactly where theory.recovers says.
+    agreement: share of the starts with |margin| > 1e-6 that are decided, and RECOVERED exactly where theory.recovers
+        says; nan where there is none.
     settings: what produced it, the flow included.
     """
 

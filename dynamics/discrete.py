@@ -11,7 +11,7 @@ import sympy as sp
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from commons import finite, number, refuse
+from commons import broadcast, finite, number, refuse
 from dynamics.outcome import Outcome
 from theory import reset
 from theory.neuron import A, W, loss_negative, loss_positive
@@ -94,7 +94,9 @@ def sgd(
     number("batch", batch, at_least=1, integer=True)
     generator = torch.Generator().manual_seed(int(number("seed", seed, at_least=0, integer=True)))
     spread = torch.as_tensor(finite("label_noise", label_noise))
-    shape = np.broadcast_shapes(*(np.shape(v) for v in (a0, w0, lr, label_noise, weight_decay, reset_every)))
+    shape = broadcast(
+        a0=a0, w0=w0, lr=lr, label_noise=label_noise, weight_decay=weight_decay, reset_every=reset_every
+    )[0].shape  # fmt: skip
     spread = spread.expand(shape).reshape(-1)
 
     def sides(count: int) -> tuple[torch.Tensor, ...]:
@@ -134,15 +136,15 @@ def _descend(
     reset_every: ArrayLike,
     tolerance: float,
 ) -> Descent:
-    given = [finite(n, v) for n, v in (("a0", a0), ("w0", w0), ("lr", lr), ("weight_decay", weight_decay))]
-    given.append(finite("reset_every", reset_every))
-    number("steps", steps, at_least=0, integer=True)
+    columns = broadcast(a0=a0, w0=w0, lr=lr, weight_decay=weight_decay, reset_every=reset_every)
+    steps = int(number("steps", steps, at_least=0, integer=True))
     number("momentum", momentum, at_least=0, below=1)
     number("tolerance", tolerance, above=0, below=1)
-    for name, value in zip(("lr", "weight_decay", "reset_every"), given[2:], strict=True):
+    for name, value in zip(("lr", "weight_decay", "reset_every"), columns[2:], strict=True):
         if (value < 0).any():
             refuse(name, float(value.min()), "at least 0")
-    columns = np.broadcast_arrays(*given)
+    if (columns[4] % 1 != 0).any():
+        refuse("reset_every", reset_every, "made of integers")
     shape = columns[0].shape
     a, w, rate, decay, period = (torch.as_tensor(x.copy().reshape(-1)) for x in columns)
     form = _form(flow)

@@ -6,16 +6,14 @@ A field is smooth: each half-plane has its own, and the kink of the loss at w = 
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import fields as parameters_of
 from functools import lru_cache
-from typing import Any
 
 import sympy as sp
 import torch
 
 from commons import refuse
 from theory.neuron import loss_negative, loss_positive
-from theory.parametrization import Chart, Flow
+from theory.parametrization import Chart, Flow, Identity, Product, SignedPower
 
 State = tuple[torch.Tensor, ...]
 Field = Callable[[State, Sequence[torch.Tensor]], State]
@@ -28,10 +26,10 @@ class HalfPlane:
     speed of y finite and nonzero there, so that arrival at the wall and departure from it are ordinary steps.
     """
 
-    def __init__(self, flow: Flow, side: int) -> None:
-        order = sp.nsimplify(flow.w.order)
-        if flow.a.order != 1:
-            refuse("flow", flow, "a flow whose chart of a is regular at 0, which this integrator asks for")
+    def __init__(self, chart_of_a: Chart, chart_of_w: Chart, side: int) -> None:
+        if chart_of_a.order != 1:
+            refuse("flow", chart_of_a, "a flow whose chart of a is regular at 0, which this integrator asks for")
+        order = sp.nsimplify(chart_of_w.order)
         self.side = side
         self.regular = order == 1
         power = order / (2 - order) if order < 2 else order
@@ -40,8 +38,8 @@ class HalfPlane:
         self.power, self.order = float(power), float(order)
         self.crosses = order < 2 if side > 0 else order < 1
         a, y = sp.Symbol("a", real=True), sp.Symbol("y", positive=True)
-        chart_a, self._a_names, names_a = _symbolic(flow.a, "a")
-        chart_w, self._w_names, names_w = _symbolic(flow.w, "w") if self.regular else (flow.w, (), [])
+        chart_a, self._a_names, names_a = _symbolic(chart_of_a, "a")
+        chart_w, self._w_names, names_w = _symbolic(chart_of_w, "w")
         w = sp.Symbol("w", real=True)
         loss = (loss_positive if side > 0 else loss_negative)(a, w)
         at = {w: side * y**power}
@@ -80,49 +78,35 @@ class HalfPlane:
 
 
 def half_plane(flow: Flow, side: int) -> HalfPlane:
-    """The field of flow on side = +1 (w > 0) or −1; one object for all values of a regular flow's parameters."""
-    charts = tuple(type(c) if c.order == 1 and _closed_form(c) else c for c in (flow.a, flow.w))
-    return _half_plane(charts, side, _Key(flow))
+    """The field of flow on side = +1 (w > 0) or −1; one object for every β of Sign-In, so that it is compiled once.
 
-
-class _Key:
-    """Carries a flow past a cache without being part of the cache's key."""
-
-    def __init__(self, flow: Flow) -> None:
-        self.flow = flow
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key)
-
-    def __hash__(self) -> int:
-        return 0
+    Raises:
+        InputError: the chart of a is not regular at 0, or a chart cannot be told from others by its hash.
+    """
+    charts = [Product(1.0) if type(chart) is Product else chart for chart in (flow.a, flow.w)]
+    try:
+        return _half_plane(charts[0], charts[1], side)
+    except TypeError as error:
+        if "unhashable" not in str(error):
+            raise
+        refuse("flow", flow, "made of hashable charts", "a dataclass is one with @dataclass(frozen=True)")
 
 
 @lru_cache(maxsize=64)
-def _half_plane(charts: tuple[object, ...], side: int, key: _Key) -> HalfPlane:
-    return HalfPlane(key.flow, side)
+def _half_plane(chart_a: Chart, chart_w: Chart, side: int) -> HalfPlane:
+    return HalfPlane(chart_a, chart_w, side)
 
 
-def _closed_form(chart: Chart) -> bool:
-    return type(chart).metric_expression is not Chart.metric_expression
+def _symbolic(chart: Chart, layer: str) -> tuple[Chart, tuple[str, ...], list[sp.Symbol]]:
+    """A Product with a symbol in the place of its β; any other chart as it is."""
+    if type(chart) is not Product:
+        return chart, (), []
+    twin, symbol = copy.copy(chart), sp.Symbol(f"beta_{layer}", positive=True)
+    object.__setattr__(twin, "beta", symbol)
+    return twin, ("beta",), [symbol]
 
 
 def _metric(chart: Chart, theta: sp.Expr) -> sp.Expr:
     """g(θ); with numbers in the place of constants such as √3, which torch cannot take the root of."""
     metric = chart.metric_expression(theta)
-    return metric if _closed_form(chart) else sp.N(metric, 17)
-
-
-def _symbolic(chart: Chart, layer: str) -> tuple[Chart, tuple[str, ...], list[sp.Symbol]]:
-    """The same chart with symbols in the place of its parameters, so that one compiled field serves all values.
-
-    A chart without a metric in closed form stays as it is.
-    """
-    if not _closed_form(chart):
-        return chart, (), []
-    twin: Any = copy.copy(chart)
-    names = tuple(f.name for f in parameters_of(chart) if f.name not in ("source", "order"))  # type: ignore[arg-type]
-    symbols = [sp.Symbol(f"{name}_{layer}", positive=True) for name in names]
-    for name, symbol in zip(names, symbols, strict=True):
-        object.__setattr__(twin, name, symbol)
-    return twin, names, symbols
+    return metric if type(chart) in (Identity, Product, SignedPower) else sp.N(metric, 17)

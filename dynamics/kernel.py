@@ -157,21 +157,26 @@ def begin(system: System, pair: Pair, starts: torch.Tensor, fixed: torch.Tensor,
 def narrow(
     system: System, pair: Pair, block: Block, fixed: torch.Tensor, limits: torch.Tensor, bracket: torch.Tensor
 ) -> torch.Tensor:
-    """One round of regula falsi (Illinois) for where in its last step each column met its event.
+    """One round of regula falsi (Anderson & Björck 1973) for where in its last step each column met its event.
 
-    bracket (5 + width, N): the parts of the step between which the gap changes sign, the gaps there (0 at the end of
-    the step for one not known yet), the part tried last, and the state there.
+    bracket (6 + width, N): the parts of the step between which the gap changes sign, the gaps there (0 at the end of
+    the step for one not known yet), which of the two moved last (1 the first, −1 the second, 0 none), the part tried
+    last, and the state there.
     """
     state, slope, _, _, reason, h = system.unpack(block)
-    low, high, left, right, _ = bracket[:5]
+    low, high, left, right, moved_last, _ = bracket[:6]
     part = (low + (high - low) * left / (left - right)).clamp(0.0, 1.0)
     part = torch.where(part.isnan(), high, part)
     end, _, _ = step(system.field, pair, state, slope, part * h, list(fixed[:-1]))
     gap = system.gap(end, reason, limits[3:])
-    before, first = gap > 0, right == 0
+    before = gap > 0
+    # An end that stays for a second time in a row counts for less, or the other one would creep.
+    less = 1 - gap / torch.where(before, left, right)
+    less = torch.where(less > 0, less, 0.5)
+    right = torch.where(before, torch.where(moved_last > 0, right * less, right), gap)
+    left = torch.where(before, gap, torch.where(moved_last < 0, left * less, left))
     low, high = torch.where(before, part, low), torch.where(before, high, part)
-    left = torch.where(before, gap, torch.where(first, left, left / 2))
-    return stacked(low, high, left, torch.where(before, right / 2, gap), part, *end)
+    return stacked(low, high, left, right, torch.where(before, 1.0, -torch.ones_like(gap)), part, *end)
 
 
 @dataclass(frozen=True)
@@ -194,17 +199,17 @@ def locate(kernel: Kernel, block: Block, fixed: torch.Tensor, limits: torch.Tens
     system = kernel.system
     state, _, t, _, reason, h = system.unpack(block)
     none, left = torch.zeros_like(h), system.gap(state, reason, limits[3:])
-    bracket = stacked(none, none + 1, left, none, none, block[: system.width])
+    bracket = stacked(none, none + 1, left, none, none, none, block[: system.width])
     for _ in range(LOCATIONS):
         bracket = kernel.narrow(block, fixed, limits, bracket)
-    end = bracket[5:]
+    end = bracket[6:]
     move = (reason > 0) & (reason <= CROSSED) & end.isfinite().all(0)
-    at = torch.cat([end, (t + bracket[4] * h)[None]])
+    at = torch.cat([end, (t + bracket[5] * h)[None]])
     rows = system.width + 1
     return torch.cat([torch.where(move, at, block[:rows]), block[rows : rows + 2]])
 
 
-LOCATIONS = 3
+LOCATIONS = 5
 
 
 @lru_cache(maxsize=64)

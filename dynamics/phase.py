@@ -4,6 +4,7 @@ It integrates every start that it labels, or with `refine` says which cells it f
 """
 
 import json
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +18,15 @@ from commons import number
 from commons.files import output_directory, write_whole
 from dynamics.diagram import PhaseDiagram
 from dynamics.outcome import Outcome
-from dynamics.trajectories import ARRIVAL, WORTH_COMPILING, check_tolerances, default_horizon, integrate
+from dynamics.trajectories import (
+    ARRIVAL,
+    WORTH_COMPILING,
+    check_device,
+    check_flow,
+    check_tolerances,
+    default_horizon,
+    integrate,
+)
 from theory import margin, recovers
 from theory.parametrization import Flow
 
@@ -36,7 +45,7 @@ def phase_diagram(
     device: str = "cpu",
     dtype: torch.dtype = torch.float64,
     rtol: float = 1e-6,
-    atol: float = 1e-9,
+    atol: float = 0.0,
     horizon: float | None = None,
     arrival: float = ARRIVAL,
     refine: bool = False,
@@ -57,6 +66,8 @@ def phase_diagram(
     number("extent", extent, above=0)
     number("chunk", chunk, at_least=1, integer=True)
     check_tolerances(rtol, atol, arrival, 1, dtype)
+    check_device(device)
+    check_flow(flow)
     end = default_horizon(flow, arrival) if horizon is None else number("horizon", horizon, above=0)
     options = {"rtol": rtol, "atol": atol, "horizon": end, "arrival": arrival, "device": device}
     settings = {"flow": describe(flow), "grid": grid, "extent": extent, "dtype": str(dtype), **options}
@@ -116,10 +127,11 @@ def _keep(path: Path, key: str, labels: Labels) -> None:
 
 def _finished(path: Path, key: str) -> Labels | None:
     """The labels of a finished chunk of the same settings, or None."""
-    if not path.exists():
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return (file["outcome"], file["time"]) if str(file["key"]) == key else None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # absent or damaged: integrated again
         return None
-    with np.load(path, allow_pickle=False) as file:
-        return (file["outcome"], file["time"]) if str(file["key"]) == key else None
 
 
 def _refined(axis: NDArray[np.float64], label: Callable[..., Labels]) -> tuple[*Labels, int]:
@@ -194,6 +206,7 @@ def _agreement(outcome: NDArray[np.int8], axis: NDArray[np.float64], flow: Flow)
     agree = total = 0
     for i, a in enumerate(axis):
         clear = np.abs(margin(a, axis, flow)) > 1e-6
-        agree += int(((outcome[i] == Outcome.RECOVERED) == recovers(np.full_like(axis, a), axis, flow))[clear].sum())
+        right = (outcome[i] == Outcome.RECOVERED) == recovers(np.full_like(axis, a), axis, flow)
+        agree += int((right & (outcome[i] != Outcome.UNDECIDED))[clear].sum())
         total += int(clear.sum())
     return agree / total if total else float("nan")

@@ -69,5 +69,5 @@ class _NegativeEvents:
         left = (a * (y if self.field.regular else self.field.weight(y))).abs() - limits[0]
         if not self.field.crosses:
             return left
-        beside = a - limits[0] * y.abs().clamp_min(1e-300) ** (self.field.power / self.field.order)
+        beside = a - limits[0] * y.abs().clamp_min(torch.finfo(y.dtype).tiny) ** (self.field.power / self.field.order)
         return torch.where(a > 0, beside, left)

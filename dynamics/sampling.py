@@ -6,11 +6,10 @@ It decides nothing; `integrate` says how a trajectory ends.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from commons import finite, refuse
+from commons import broadcast, finite, refuse
+from dynamics.outcome import Outcome, Reason
 from dynamics.trajectories import integrate
 from theory.parametrization import Flow
-
-TINIEST = 1e-300  # a horizon that stands for time 0
 
 
 def sample_paths(
@@ -18,7 +17,8 @@ def sample_paths(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(a, w) of each start at each time, both (T, N) float64; a trajectory that has ended stays where it ended.
 
-    a0, w0: (N,) or what broadcasts to it.   times: (T,) flow times ≥ 0, not decreasing.
+    a0, w0: (N,) or what broadcasts to it.   times: (T,) flow times ≥ 0, not decreasing; each is integrated to from the
+    start.   nan where the integration could not go on to the time.
 
     Raises:
         InputError: times that decrease or are negative, or as `integrate`.
@@ -26,8 +26,13 @@ def sample_paths(
     t = finite("times", times).ravel()
     if not len(t) or t[0] < 0 or (np.diff(t) < 0).any():
         refuse("times", times, "a non-empty list of times that starts at 0 or later and does not decrease")
-    a, w = np.broadcast_arrays(finite("a0", a0), finite("w0", w0))
-    a, w = a.ravel(), w.ravel()
-    ends = integrate(flow, a, w, horizon=np.maximum(t, TINIEST)[:, None], rtol=rtol, atol=rtol * 1e-3, arrival=arrival)
-    started = (t > 0)[:, None]
-    return np.where(started, ends.a, a), np.where(started, ends.w, w)
+    a, w = (x.ravel() for x in broadcast(a0=a0, w0=w0))
+    later = t > 0
+    ends = integrate(flow, a, w, horizon=t[later, None], rtol=rtol, atol=rtol * 1e-3, arrival=arrival)
+    missed = (ends.outcome == Outcome.UNDECIDED) & (ends.reason != Reason.HORIZON)
+    paths = []
+    for start, at in ((a, ends.a), (w, ends.w)):
+        path = np.tile(start, (len(t), 1))
+        path[later] = np.where(missed, np.nan, at)
+        paths.append(path)
+    return paths[0], paths[1]

@@ -5,7 +5,8 @@ It integrates them with the same kernel as d = 1, without half-planes: their kin
 
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,24 @@ import sympy as sp
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from commons import finite, number, refuse
+from commons import InputError, broadcast, finite, number, refuse
 from dynamics.fields import State
 from dynamics.kernel import System
 from dynamics.march import Limits, march
-from dynamics.outcome import DEAD, TEACHER
-from dynamics.trajectories import ARRIVAL, OUTCOME_OF, Trajectories, check_tolerances, default_horizon
+from dynamics.outcome import DEAD, TEACHER, WALL, Reason
+from dynamics.trajectories import (
+    ARRIVAL,
+    OUTCOME_OF,
+    Trajectories,
+    check_device,
+    check_flow,
+    check_tolerances,
+    default_horizon,
+)
 from theory import reset
 from theory.neuron import gradient_nd, loss_negative, loss_positive
 from theory.parametrization import Chart, Flow, SignIn
 
-TINY = 1e-300
 DIMENSION_STEPS = 4000
 
 
@@ -35,7 +43,7 @@ def integrate_nd(
     samples: ArrayLike | None = None,
     horizon: float | None = None,
     rtol: float = 1e-6,
-    atol: float = 1e-9,
+    atol: float = 0.0,
     arrival: float = ARRIVAL,
     max_steps: int = DIMENSION_STEPS,
     device: str | torch.device = "cpu",
@@ -51,19 +59,26 @@ def integrate_nd(
         InputError: as `integrate`, or shapes that do not fit.
     """
     check_tolerances(rtol, atol, arrival, max_steps, dtype)
+    check_device(device)
+    check_flow(flow)
+    if flow.a.order != 1 or flow.w.order != 1:
+        refuse("flow", flow, "a flow whose charts are regular at 0, which d > 1 asks for")
     a, w = finite("a0", a0), finite("w0", w0)
     if w.ndim != 2 or w.shape[1] < 2 or a.shape != w.shape[:1]:
-        refuse("w0", f"shape {w.shape}", f"of shape ({a.size}, d) with d ≥ 2")
+        raise InputError(
+            f"a0 of shape {a.shape} and w0 of shape {w.shape} are not of shapes (N,) and (N, d) with d ≥ 2"
+        )
     end = default_horizon(flow, arrival) if horizon is None else float(number("horizon", horizon, above=0))
     x = None
     if samples is not None:
         x = torch.as_tensor(finite("samples", samples), dtype=dtype, device=device)
-        if x.ndim != 2 or x.shape[1] != w.shape[1]:
-            refuse("samples", f"shape {tuple(x.shape)}", f"of shape (n, {w.shape[1]})")
+        if x.ndim != 2 or not len(x) or x.shape[1] != w.shape[1]:
+            refuse("samples.shape", tuple(x.shape), f"(n, {w.shape[1]}) with n ≥ 1")
     neuron = Neuron(flow, x)
     system = System(neuron.velocity, neuron.event, neuron.gap, (0, w.shape[1]))
     starts = torch.as_tensor(np.vstack([a[None], w.T]), dtype=dtype, device=device)
-    return _run(system, starts, end, Limits(rtol, atol, max_steps, arrival), 1 + w.shape[1])
+    ends = _run(system, starts, end, Limits(rtol, atol, max_steps, arrival), 1 + w.shape[1])
+    return _at_rest(ends, neuron, system.components(starts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,16 +101,16 @@ class Neuron:
             active = (seen > 0).to(w.dtype)
             towards_w = a * (self.samples.T @ (miss * active)) / len(seen)
             return (miss * seen.relu()).mean(0), towards_w
-        across = w[1:].square().sum(0).sqrt()
-        slope_a, slope_along, slope_across = _PLANE(a, w[0], across.clamp_min(TINY))
-        return slope_a, torch.cat([slope_along[None], slope_across * w[1:] / across.clamp_min(TINY)])
+        across, tiny = w[1:].square().sum(0).sqrt(), torch.finfo(w.dtype).tiny
+        slope_a, slope_along, slope_across = _PLANE(a, w[0], across.clamp_min(tiny))
+        return slope_a, torch.cat([slope_along[None], slope_across * w[1:] / across.clamp_min(tiny)])
 
     def event(self, before: State, after: State, given: Sequence[torch.Tensor], limits: torch.Tensor) -> torch.Tensor:
         reached = torch.where(self._miss(after) <= limits[0], TEACHER, torch.zeros_like(after[0]))
         return torch.where((after[0] < 0) & (self._alive(after, limits) <= 0), DEAD, reached)
 
     def gap(self, state: State, reason: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
-        near = ((self._miss(state) + TINY) / limits[0]).log()
+        near = ((self._miss(state) + torch.finfo(reason.dtype).tiny) / limits[0]).log()
         return torch.where(reason == TEACHER, near, self._alive(state, limits))
 
     def _miss(self, state: State) -> torch.Tensor:
@@ -115,34 +130,72 @@ class Neuron:
         return torch.maximum(a.abs() * size, pull) - limits[0]
 
 
-def integrate_factors(
-    flow: SignIn, a0: ArrayLike, w0: ArrayLike, *, horizon: float, rtol: float = 1e-6, atol: float = 1e-9
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Flow of the factors a = m_a·w_a and w = m_w·w_w at d = 1 to the horizon, no metric assumed.
+@dataclass(frozen=True)
+class Factors:
+    """Where the factors of each start are at the end.
 
-    a0, w0: finite, broadcast to (N,), w0 of one sign.   Returns a (N,), w (N,) and the four factors (4, N).
+    a, w: (N,) float64, their products.   factors: (4, N) float64, m_a, w_a, m_w and w_w.   time: (N,) float64, flow
+    time.   reason: (N,) int8, see Reason: HORIZON, WALL where w came to 0, or what kept it from going on.
     """
-    check_tolerances(rtol, atol, ARRIVAL, 1, torch.float64)
+
+    a: NDArray[np.float64]
+    w: NDArray[np.float64]
+    factors: NDArray[np.float64]
+    time: NDArray[np.float64]
+    reason: NDArray[np.int8]
+
+
+def integrate_factors(
+    flow: SignIn,
+    a0: ArrayLike,
+    w0: ArrayLike,
+    *,
+    horizon: float,
+    rtol: float = 1e-6,
+    atol: float = 0.0,
+    max_steps: int = 10_000,
+) -> Factors:
+    """Flow of the factors a = m_a·w_a and w = m_w·w_w at d = 1, no metric assumed, to the horizon or to w = 0.
+
+    a0, w0: finite, broadcast to (N,), w0 all above 0 or all below.
+
+    Raises:
+        InputError: as `integrate`, w0 of both signs or 0, or a flow without factors.
+    """
+    check_tolerances(rtol, atol, ARRIVAL, max_steps, torch.float64)
     number("horizon", horizon, above=0)
-    a, w = (x.ravel() for x in np.broadcast_arrays(finite("a0", a0), finite("w0", w0)))
-    if (w > 0).any() and (w <= 0).any():
-        refuse("w0", w0, "of one sign")
+    if not isinstance(flow, SignIn):
+        refuse("flow", flow, "SignIn(...), whose weights are products of factors")
+    a, w = (x.ravel() for x in broadcast(a0=a0, w0=w0))
+    side = 1 if (w > 0).all() else -1
+    if not (side * w > 0).all():
+        refuse("w0", w0, "above 0 throughout, or below")
     symbols = sp.symbols("m_a w_a m_w w_w", real=True)
-    loss = (loss_positive if (w > 0).all() else loss_negative)(symbols[0] * symbols[1], symbols[2] * symbols[3])
+    loss = (loss_positive if side > 0 else loss_negative)(symbols[0] * symbols[1], symbols[2] * symbols[3])
     field = sp.lambdify(symbols, [-loss.diff(x) for x in symbols], modules="torch", cse=True)
 
-    def never(before: State, after: State, given: Sequence[torch.Tensor], limits: torch.Tensor) -> torch.Tensor:
-        return torch.zeros_like(after[0])
+    def event(before: State, after: State, given: Sequence[torch.Tensor], limits: torch.Tensor) -> torch.Tensor:
+        return torch.where(side * after[2] * after[3] < 0, WALL, torch.zeros_like(after[0]))
 
     def gap(state: State, reason: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
-        return torch.ones_like(reason)
+        return side * state[2] * state[3]
 
-    system = System(lambda state, given: tuple(field(*state)), never, gap, (0, 0, 0, 0))
-    factors = np.vstack([*reset(a, flow.beta_a), *reset(w, flow.beta_w)])
-    starts = torch.as_tensor(factors)
+    system = System(lambda state, given: tuple(field(*state)), event, gap, (0, 0, 0, 0))
+    starts = torch.as_tensor(np.vstack([*reset(a, flow.beta_a), *reset(w, flow.beta_w)]))
     last = torch.full((a.size,), float(horizon), dtype=torch.float64)
-    ends = march(system, starts, starts[:0], last, Limits(rtol, atol, 100_000, ARRIVAL))[:4].numpy()
-    return ends[0] * ends[1], ends[2] * ends[3], ends
+    ends = march(system, starts, starts[:0], last, Limits(rtol, atol, max_steps, ARRIVAL)).numpy()
+    m_a, w_a, m_w, w_w, time, _, reason = ends
+    return Factors(m_a * w_a, m_w * w_w, ends[:4], time, reason.astype(np.int8))
+
+
+def _at_rest(ends: Trajectories, neuron: Neuron, starts: State) -> Trajectories:
+    """The ends, with a start that does not move called what it is: dead, or the saddle (0, 0)."""
+    nothing = (starts[1] == 0).all(0)
+    still = torch.stack([(part == 0).reshape(-1, len(nothing)).all(0) for part in neuron.velocity(starts, ())]).all(0)
+    rest = (nothing | still).cpu().numpy() & (ends.outcome != OUTCOME_OF[Reason.TEACHER])
+    code = np.where((starts[0] == 0).cpu().numpy() & nothing.cpu().numpy(), Reason.SADDLE, Reason.DEAD)
+    reason = np.where(rest, code, ends.reason).astype(np.int8)
+    return replace(ends, outcome=OUTCOME_OF[reason], reason=reason, time=np.where(rest, 0.0, ends.time))
 
 
 def _run(system: System, starts: torch.Tensor, end: float, limits: Limits, width: int) -> Trajectories:
@@ -161,13 +214,15 @@ def _plane() -> Any:
 
 
 _PLANE = _plane()
-_METRICS: dict[Chart, Any] = {}
 
 
 def _metric(chart: Chart, theta: torch.Tensor) -> torch.Tensor:
     """g(θ) elementwise, from theory's symbols."""
-    if chart not in _METRICS:
-        symbol = sp.Symbol("theta", real=True)
-        _METRICS[chart] = sp.lambdify([symbol], chart.metric_expression(symbol) + 0 * symbol, modules="torch")
-    value = _METRICS[chart](theta)
+    value = _metric_function(chart)(theta)
     return value if isinstance(value, torch.Tensor) else torch.full_like(theta, float(value))
+
+
+@lru_cache(maxsize=64)
+def _metric_function(chart: Chart) -> Any:
+    symbol = sp.Symbol("theta", real=True)
+    return sp.lambdify([symbol], chart.metric_expression(symbol), modules="torch")

@@ -83,7 +83,8 @@ def decay(*, grid: int = 12, starts: int = 48, seed: int = 0, steps: int = 3000,
         -start[0], start[1], lr=lr, steps=steps, seed=seed, flow=SignIn(1.0, 0.5), tolerance=0.5,
         weight_decay=decays[:, None, None], reset_every=periods[None, :, None],
     )  # fmt: skip
-    settings = {"seed": seed, "steps": steps, "lr": lr, "batch": 8, "beta": [1.0, 0.5]}
+    labels = [*(f"{period:g}" for period in periods[:-1]), "never"]
+    settings = {"seed": seed, "steps": steps, "lr": lr, "batch": 8, "beta": [1.0, 0.5], "y_labels": labels}
     return _sweep(
         "Sign-In from a < 0 < w under SGD", "weight decay", "reset period", decays, periods, ends.outcome, **settings
     )
@@ -106,7 +107,7 @@ def dimension(*, grid: int = len(DIMENSIONS), starts: int = 400, seed: int = 0, 
         a = signs[..., 0] * np.linalg.norm(w, axis=-1)
         ends = integrate(flow, a, w[..., 0]) if d == 1 else integrate_nd(flow, a.ravel(), w.reshape(-1, d))
         outcome[i] = ends.outcome.reshape(a.shape)
-    settings = {"seed": seed, "flow": describe(flow), "pairs": ["++", "+-", "-+", "--"]}
+    settings = {"seed": seed, "flow": describe(flow), "y_labels": ["++", "+-", "-+", "--"]}
     return _sweep(
         "recovery by quadrant", "d", "sign pair", np.array(dimensions, float), np.arange(4.0), outcome, **settings
     )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from commons import InputError, finite, number, refuse
+from commons import InputError, broadcast, finite, number, refuse
 from dynamics.fields import HalfPlane, half_plane
 from dynamics.kernel import System
 from dynamics.march import Limits, march
@@ -29,7 +29,7 @@ AT_A_KINK = 1e-2
 
 @dataclass(frozen=True)
 class Trajectories:
-    """Where each start ends; all arrays have the broadcast shape of a0 and w0 (w adds a last axis d where d > 1).
+    """Where each start ends; all arrays have the shape to which a0, w0 and horizon broadcast, and w a last axis d > 1.
 
     outcome: int8, see Outcome.   reason: int8, see Reason.   a, w: float64, where it ended.
     time: float64, flow time at the end.   steps: int32, accepted and rejected steps.
@@ -49,7 +49,7 @@ def default_horizon(flow: Flow, arrival: float = ARRIVAL) -> float:
     4/arrival in units of the slower rate at the saddle; 4/arrival³ where a chart is not regular there, so that weights
     approach zero by power laws.
     """
-    if flow.w.order != 1:
+    if flow.a.order != 1 or flow.w.order != 1:
         return 4 / arrival**3
     return 4 / (arrival * min(1.0, *(float(chart.metric(np.zeros(1))[0]) for chart in (flow.a, flow.w))))
 
@@ -61,7 +61,7 @@ def integrate(
     *,
     horizon: ArrayLike | None = None,
     rtol: float = 1e-6,
-    atol: float = 1e-9,
+    atol: float = 0.0,
     arrival: float = ARRIVAL,
     max_steps: int = 10_000,
     device: str | torch.device = "cpu",
@@ -70,11 +70,12 @@ def integrate(
 ) -> Trajectories:
     """Integrate the population flow dθ = −g(θ)∇L from each start until an event decides it.
 
-    a0, w0: finite arrays that broadcast.   horizon: flow time, one for all or one a start; None is `default_horizon`.
-    rtol, atol: the error of a step stays below atol + rtol·‖(a, w)‖.   arrival: |aw − 1| (or |aw| at w < 0) that ends
-    a trajectory.   max_steps: steps after which a stiff trajectory is given up.   fuse: compile the loop where a
-    compiler is found, which takes a minute once and then seconds in each process; None does so for 2²² starts and
-    more. Starts that pass the saddle closely are integrated again, at 1e-12.
+    a0, w0: finite arrays that broadcast.   horizon: flow time, a number or an array that broadcasts with them; None is
+    `default_horizon`.   rtol, atol: the error of a step stays below atol + rtol·‖(a, w)‖; rtol is ten roundings of the
+    dtype or more, 1.2e-6 for float32.   arrival: |aw − 1| (or |aw| at w < 0) that ends a trajectory.   max_steps: steps
+    after which a stiff trajectory is given up.   fuse: compile the loop where a compiler is found, which takes a minute
+    once and then seconds in each process; None does so for 2²² starts and more. Starts that pass the saddle closely are
+    integrated again, at 1e-12.
 
     Raises:
         InputError: a start, a tolerance or the horizon is not a finite number in its range; the dtype is too narrow;
@@ -82,15 +83,11 @@ def integrate(
     """
     check_tolerances(rtol, atol, arrival, max_steps, dtype)
     check_device(device)
+    check_flow(flow)
     last = finite("horizon", default_horizon(flow, arrival) if horizon is None else horizon)
     if (last <= 0).any():
         refuse("horizon", horizon, "positive")
-    a, w = finite("a0", a0), finite("w0", w0)
-    try:
-        a, w, ends = np.broadcast_arrays(a, w, last)
-    except ValueError:
-        expected = f"a shape that broadcasts with a0 {a.shape} and horizon {last.shape}"
-        refuse("w0.shape", w.shape, expected, "for inputs of dimension d use integrate_nd, with a0 (N,) and w0 (N, d)")
+    a, w, ends = broadcast(a0=a0, w0=w0, horizon=last)
     limits = Limits(rtol, atol, max_steps, arrival)
     start_a, start_w, end = (
         torch.as_tensor(x.ravel(), dtype=dtype, device=device) for x in (a, w, ends if last.ndim else last)
@@ -123,14 +120,21 @@ def check_tolerances(rtol: float, atol: float, arrival: float, max_steps: int, d
     number("arrival", arrival, above=0, below=1)
     number("max_steps", max_steps, at_least=1, integer=True)
     if rtol < 10 * torch.finfo(dtype).eps:
-        refuse("rtol", rtol, f"above the rounding of {dtype}", "pass dtype=torch.float64 or a larger rtol")
+        wider = "" if dtype == torch.float64 else "; or pass dtype=torch.float64"
+        refuse("rtol", rtol, f"at least {10 * torch.finfo(dtype).eps:.1e}, ten roundings of {dtype}{wider}")
+
+
+def check_flow(flow: Flow) -> None:
+    """InputError in one line for what is no flow."""
+    if not isinstance(flow, Flow):
+        refuse("flow", flow, "a flow of theory/, such as Standard() or SignIn(1.0, 0.5)")
 
 
 def check_device(device: str | torch.device) -> None:
     """InputError in one line for a device that is not there."""
     try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError):
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError):
         there = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
         raise InputError(f"device={str(device)!r} is not usable here; valid: {', '.join(there)}") from None
 

@@ -30,8 +30,8 @@ def sweep_figure(sweep: Sweep) -> "Figure":
             axis.set_ticks(np.arange(len(values)), [f"{round(value, 3):g}" for value in values])
     if len(sweep.x) <= FEW:
         axes.tick_params(axis="x", rotation=60)
-    if "pairs" in sweep.settings:  # the signs that y stands for
-        axes.set_yticks(np.arange(len(sweep.y)), [str(pair) for pair in sweep.settings["pairs"]])
+    if "y_labels" in sweep.settings:  # what the numbers of y stand for
+        axes.set_yticks(np.arange(len(sweep.y)), sweep.settings["y_labels"])
     axes.set(xlabel=sweep.x_name, ylabel=sweep.y_name)
     if "edge" in sweep.settings:  # where the theory puts the boundary
         axes.plot(*sweep.settings["edge"], color="black", lw=1.4)

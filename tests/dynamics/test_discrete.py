@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commons import InputError
-from dynamics import Outcome, sweeps
+from dynamics import Outcome, Reason, sweeps
 from dynamics.discrete import gradient_descent, sgd
 from dynamics.spatial import integrate_factors, integrate_nd
 from dynamics.trajectories import integrate
@@ -72,11 +73,28 @@ def test_large_learning_rate_diverges():
 
 def test_factors_move_as_the_metric_says():
     a0, w0 = np.array([0.5, -0.7, 1.0]), np.array([1.0, 1.5, 0.3])
-    a, w, factors = integrate_factors(SignIn(1.0, 0.5), a0, w0, horizon=1.0, rtol=1e-10, atol=1e-12)
-    ends = integrate(SignIn(1.0, 0.5), a0, w0, horizon=1.0, rtol=1e-10, atol=1e-12, arrival=1e-12)
-    assert np.allclose(a, ends.a, atol=1e-8)
-    assert np.allclose(w, ends.w, atol=1e-8)
-    assert np.allclose(factors[0] ** 2 - factors[1] ** 2, 1.0, atol=1e-8)
+    ours = integrate_factors(SignIn(1.0, 0.5), a0, w0, horizon=1.0, rtol=1e-10)
+    ends = integrate(SignIn(1.0, 0.5), a0, w0, horizon=1.0, rtol=1e-10, arrival=1e-12)
+    assert np.allclose(ours.a, ends.a, atol=1e-8)
+    assert np.allclose(ours.w, ends.w, atol=1e-8)
+    assert np.allclose(ours.factors[0] ** 2 - ours.factors[1] ** 2, 1.0, atol=1e-8)
+
+
+def test_factors_end_at_the_wall():
+    flow = SignIn(1.0, 1.0)
+    ours = integrate_factors(flow, [-1.5, 0.5], [0.5, 0.5], horizon=20.0)
+    assert list(ours.reason) == [Reason.WALL, Reason.HORIZON]
+    assert ours.w[0] == pytest.approx(0, abs=1e-5)
+    assert ours.time[0] == pytest.approx(float(integrate(flow, -1.5, 0.5).time), rel=1e-4)
+
+
+def test_starts_at_rest_in_higher_dimension():
+    ends = integrate_nd(Standard(), [0.0, 1.0, 1.0], [[0.0, 0, 0], [0, 0, 0], [1, 0, 0]])
+    assert list(ends.reason) == [Reason.SADDLE, Reason.DEAD, Reason.TEACHER]
+    unseen = integrate_nd(Standard(), [1.0], [[1.0, 0.5]], samples=[[-1.0, -1.0], [-2.0, 0.1]])
+    assert list(unseen.reason) == [Reason.DEAD]
+    narrow = integrate_nd(Standard(), [1.0], [[0.5, 0, 0]], dtype=torch.float32, rtol=1e-5)
+    assert list(narrow.reason) == [Reason.TEACHER]
 
 
 @pytest.mark.parametrize(("sign_a", "sign_w", "share"), [(1, 1, 1.0), (1, -1, 1.0), (-1, 1, 0.0), (-1, -1, 0.0)])

@@ -1,6 +1,7 @@
 """Laws of the d = 1 integrator: it must find, without being told, what the exact basins say."""
 
 import types
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -60,6 +61,19 @@ class Sinh(Chart):
         return sp.sinh(u) / 2
 
 
+@dataclass(frozen=True)
+class Squared(Chart):
+    """A parameter that works through another attribute, so that a symbol in its place would not do."""
+
+    k: float
+
+    def chart(self, u):
+        return u
+
+    def metric_expression(self, theta):
+        return 1 + self.k**2 * theta**2 if self.k > 1 else 1 + theta**2
+
+
 class Cubic(Chart):
     def chart(self, u):
         return u + u**3
@@ -72,6 +86,11 @@ def test_charts_of_your_own_are_integrated(flow):
     clear = np.abs(margin(a, w, flow)) > 1e-6
     recovered = integrate(flow, a, w).outcome == Outcome.RECOVERED
     assert np.array_equal(recovered[clear], recovers(a, w, flow)[clear])
+
+
+def test_values_of_a_chart_of_your_own_are_told_apart():
+    ends = [float(integrate(ChartFlow(Squared(k), Identity()), 1.0, 0.5, horizon=0.5).a) for k in (0.5, 2.0, 3.0)]
+    assert len(set(ends)) == 3
 
 
 @pytest.mark.slow
@@ -213,6 +232,29 @@ def test_event_time_is_located():
     ends = integrate(Standard(), 0.5, 0.5, rtol=1e-9, atol=1e-12)
     assert float(ends.time) == pytest.approx(exact, abs=1e-5)
     assert float(ends.a * ends.w) == pytest.approx(end, abs=1e-7)
+
+
+@pytest.mark.parametrize("flow", [Standard(), SignIn(1.0, 0.5)], ids=str)
+def test_arrival_at_the_wall_is_located(flow):
+    """Where a start fails, w = 0 is reached when the loss has fallen to ¼."""
+    a, w = np.random.default_rng(4).uniform((-2, 0.1), (-1, 0.9), (50, 2)).T
+    ends = integrate(flow, a, w)
+    assert (ends.reason == Reason.WALL).all()
+    assert np.abs(ends.w).max() < 1e-5
+    assert ends.time == pytest.approx(time_to_loss(a, w, flow, 0.25), rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-12, 1e-30])
+def test_tiny_starts_take_the_time_that_they_need(size):
+    ends = integrate(Standard(), size, size)
+    assert float(ends.time) == pytest.approx(float(time_to_loss(size, size, Standard(), 1e-6 / 4)), rel=1e-4)
+
+
+def test_paths_that_cannot_go_on_are_not_drawn():
+    a, w = sample_paths(Standard(), [0.5, 1e200], [0.5, 1e200], [0.0, 1.0])
+    assert np.isfinite(a[:, 0]).all()
+    assert np.isnan(a[1, 1])
+    assert np.isnan(w[1, 1])
 
 
 def test_float32_decides_the_same_away_from_the_edge():

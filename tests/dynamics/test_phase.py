@@ -54,6 +54,16 @@ def test_finished_chunks_are_not_integrated_again(tmp_path, monkeypatch):
         phase_diagram(SignIn(1.0, 0.5), grid=16, chunk=64, parts=tmp_path)
 
 
+def test_damaged_chunk_is_integrated_again(tmp_path):
+    first = phase_diagram(Standard(), grid=16, chunk=64, parts=tmp_path)
+    next(tmp_path.glob("rows-*")).write_bytes(b"no archive")
+    assert np.array_equal(phase_diagram(Standard(), grid=16, chunk=64, parts=tmp_path).outcome, first.outcome)
+
+
+def test_undecided_starts_are_no_agreement():
+    assert phase_diagram(Standard(), grid=8, horizon=1e-3).agreement == 0
+
+
 @pytest.mark.slow
 def test_killed_diagram_goes_on(tmp_path):
     command = (
