@@ -11,7 +11,7 @@ import sympy as sp
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from commons import broadcast, finite, number, refuse
+from commons import broadcast, number, refuse
 from dynamics.outcome import Outcome
 from theory import reset
 from theory.neuron import A, W, loss_negative, loss_positive
@@ -65,9 +65,8 @@ def gradient_descent(
         zero = torch.zeros((), dtype=torch.float64)
         return half, half, zero, zero
 
-    return _descend(
-        a0, w0, sides, lr, steps, flow or Standard(), momentum, weight_decay, decoupled, reset_every, tolerance
-    )
+    columns = broadcast(a0=a0, w0=w0, lr=lr, weight_decay=weight_decay, reset_every=reset_every)
+    return _descend(columns, sides, flow or Standard(), steps, momentum, decoupled, tolerance)
 
 
 def sgd(
@@ -93,11 +92,12 @@ def sgd(
     """
     number("batch", batch, at_least=1, integer=True)
     generator = torch.Generator().manual_seed(int(number("seed", seed, at_least=0, integer=True)))
-    spread = torch.as_tensor(finite("label_noise", label_noise))
-    shape = broadcast(
-        a0=a0, w0=w0, lr=lr, label_noise=label_noise, weight_decay=weight_decay, reset_every=reset_every
-    )[0].shape  # fmt: skip
-    spread = spread.expand(shape).reshape(-1)
+    *columns, noises = broadcast(
+        a0=a0, w0=w0, lr=lr, weight_decay=weight_decay, reset_every=reset_every, label_noise=label_noise
+    )  # fmt: skip
+    if (noises < 0).any():
+        refuse("label_noise", float(noises.min()), "at least 0")
+    spread = torch.as_tensor(noises.ravel())
 
     def sides(count: int) -> tuple[torch.Tensor, ...]:
         x = torch.randn(batch, count, generator=generator, dtype=torch.float64)
@@ -105,38 +105,19 @@ def sgd(
         noise = torch.randn(count, generator=generator, dtype=torch.float64) * spread
         return up, down, noise * (up / batch).sqrt(), -noise * (down / batch).sqrt()
 
-    if bool((spread < 0).any()):
-        refuse("label_noise", label_noise, "at least 0")
-    zeros = np.zeros(shape)
-    return _descend(
-        finite("a0", a0) + zeros,
-        w0,
-        sides,
-        lr,
-        steps,
-        flow or Standard(),
-        momentum,
-        weight_decay,
-        decoupled,
-        reset_every,
-        tolerance,
-    )
+    return _descend(columns, sides, flow or Standard(), steps, momentum, decoupled, tolerance)
 
 
 def _descend(
-    a0: ArrayLike,
-    w0: ArrayLike,
+    columns: list[NDArray[np.float64]],
     sides: Callable[[int], tuple[torch.Tensor, ...]],
-    lr: ArrayLike,
-    steps: int,
     flow: Flow,
+    steps: int,
     momentum: float,
-    weight_decay: ArrayLike,
     decoupled: bool,
-    reset_every: ArrayLike,
     tolerance: float,
 ) -> Descent:
-    columns = broadcast(a0=a0, w0=w0, lr=lr, weight_decay=weight_decay, reset_every=reset_every)
+    """Take the steps; columns are a₀, w₀, learning rate, weight decay and reset period, of one shape."""
     steps = int(number("steps", steps, at_least=0, integer=True))
     number("momentum", momentum, at_least=0, below=1)
     number("tolerance", tolerance, above=0, below=1)
@@ -144,7 +125,7 @@ def _descend(
         if (value < 0).any():
             refuse(name, float(value.min()), "at least 0")
     if (columns[4] % 1 != 0).any():
-        refuse("reset_every", reset_every, "made of integers")
+        refuse("reset_every", float(columns[4][columns[4] % 1 != 0][0]), "an integer")
     shape = columns[0].shape
     a, w, rate, decay, period = (torch.as_tensor(x.copy().reshape(-1)) for x in columns)
     form = _form(flow)
