@@ -170,16 +170,20 @@ def networks(name: str, when: dict[str, int] = STAGES) -> dict[str, Problem]:
 
 
 def products(problem: Problem) -> dict[str, Solver]:
-    """One gradient, and one product with the Hessian without and with a random mask of a tenth of the weights."""
+    """One gradient, one product, and one of the pruned network over all its weights and over the tenth that is active."""
     model, x, y = problem
+    pruned = copy.deepcopy(model)
+    masks = make_masks(pruned, 0.1, "random", seed=0)
+    with torch.no_grad():
+        for name, mask in masks.items():
+            pruned.get_parameter(name).mul_(mask)
 
     def gradient(model: nn.Module, x: Tensor, y: Tensor, seed: int) -> tuple[float, int]:
         torch.autograd.grad(cross_entropy(model(x), y), list(model.parameters()))
         return 0.0, 0
 
-    def product(density: float | None) -> Solver:
-        masks = make_masks(model, density, "random", seed=0) if density else None
-        operator = HessianOperator(model, cross_entropy, (x, y), masks)
+    def product(network: nn.Module, **options: Any) -> Solver:
+        operator = HessianOperator(network, cross_entropy, (x, y), **options)
         v = torch.ones(operator.size) / operator.size**0.5
 
         def solve(model: nn.Module, x: Tensor, y: Tensor, seed: int) -> tuple[float, int]:
@@ -187,7 +191,12 @@ def products(problem: Problem) -> dict[str, Solver]:
 
         return solve
 
-    return {"gradient": gradient, "one product": product(None), "one product, 10 % mask": product(0.1)}
+    return {
+        "gradient": gradient,
+        "one product": product(model),
+        "one product, pruned": product(pruned),
+        "one product, pruned and masked": product(pruned, masks=masks),
+    }
 
 
 def peak(network: str, solver: str) -> float:
@@ -320,9 +329,10 @@ def report(folder: Path) -> None:
             text += f"\n## {title}\n\n{aligned(summary(rows))}"
     text += (
         "\nDigits/16, all 1,797 samples, mean cross-entropy, evaluation mode, all parameters, two CPU cores;"
-        " medians over start seeds, the largest error over them against float64; init, after 3 and after 30 epochs. A peer is right"
-        " at an error within 1e-3. MiB: peak of a fresh process above what it held, after 3 epochs.\n\nMade by"
-        " `python -m benchmarks.sharpness --network mlp` and `--network resnet20`, each once more with `--memory`.\n"
+        " medians over start seeds, the largest error over them against float64; init, after 3 and after 30 epochs."
+        " A peer is right at an error within 1e-3. MiB: peak of a fresh process above what it held, after 3 epochs."
+        "\n\nMade by `python -m benchmarks.sharpness --network mlp` and `--network resnet20`, each once more with"
+        " `--memory`.\n"
     )
     write_text(folder / "sharpness_peers.md", text)
     print(text)

@@ -7,6 +7,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -52,8 +53,8 @@ def eigenvalues_figure(tables: Mapping[str, Rows]) -> "Figure":
         epochs, values = ([float(row[name] or 0) for row in rows] for name in ("epoch", "value"))
         (line,) = axes.plot(epochs, values, "o-", ms=2, label=label or None)
         missed = [i for i, row in enumerate(rows) if str(row["converged"]) != "True"]
-        open_circle = {"ls": "", "marker": "o", "ms": 5, "mfc": "none", "color": line.get_color()}
-        axes.plot([epochs[i] for i in missed], [values[i] for i in missed], **open_circle)
+        x, y = ([numbers[i] for i in missed] for numbers in (epochs, values))
+        axes.plot(x, y, "o", ms=5, mfc="none", color=line.get_color())
     quantities = sorted({quantity for _, quantity, _ in lines})
     axes.set(
         xlabel="epoch",
@@ -104,7 +105,7 @@ def figure_of(files: Sequence[Path]) -> "Figure":
         try:
             with np.load(files[0]) as saved:
                 return density_figure({name: saved[name] for name in ("grid", "mean", "low", "high")})
-        except (OSError, ValueError, KeyError):
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile):
             raise InputError(f"file={str(files[0])!r} cannot be read as a spectral density") from None
     tables = {_name(path): _rows(path) for path in files}
     columns = set.intersection(*(set(rows[0]) for rows in tables.values()))

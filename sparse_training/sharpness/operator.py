@@ -121,7 +121,7 @@ class HessianOperator(SymmetricOperator):
         """The operator on the n samples with the largest ‖∂loss/∂output‖, which carry most of a trained network's H."""
         chosen = torch.zeros_like(self._pull, dtype=torch.bool)
         chosen[torch.topk(self._pull, n).indices] = True
-        of_batches = zip(self._batches, chosen.split([len(x) for x, _ in self._batches]), strict=True)
+        of_batches = zip(self._batches, torch.split(chosen, [len(x) for x, _ in self._batches]), strict=True)
         picked = [(x[keep.to(x.device)], y[keep.to(y.device)]) for (x, y), keep in of_batches]
         part = copy.copy(self)
         part._batches = [(torch.cat([x for x, _ in picked]), torch.cat([y for _, y in picked]))]
@@ -231,5 +231,6 @@ class HessianOperator(SymmetricOperator):
 def _pull(slopes: Tensors, n: int) -> Tensor:
     """‖∂loss/∂output‖ of each of n samples, from that slope; all alike where the output does not tell samples apart."""
     if slopes and slopes[0].ndim and len(slopes[0]) == n:
-        return slopes[0].detach().reshape(n, -1).norm(dim=1)
+        norms: Tensor = torch.linalg.vector_norm(slopes[0].detach().reshape(n, -1), dim=1)
+        return norms
     return torch.ones(n, device=slopes[0].device if slopes else None)

@@ -71,8 +71,9 @@ def largest(
     second, looked, noise = None, 0.0, 0.1
     if seen:
         second, looked, noise = seen.second, seen.gradient_equivalents, 0.05
-        near = start is not None and abs(cosine(start, seen.direction)) >= ALIGNED
-        start = (start / start.norm() if near else seen.direction) + seen.beside
+        if start is None or abs(cosine(start, seen.direction)) < ALIGNED:
+            start = seen.direction
+        start = start / start.norm() + seen.beside
     elif start is None:
         start, noise = first_vector(hessian, seed), 0.5
     pair = lanczos(
