@@ -170,7 +170,7 @@ def networks(name: str, when: dict[str, int] = STAGES) -> dict[str, Problem]:
 
 
 def products(problem: Problem) -> dict[str, Solver]:
-    """One gradient, one product, and one of the pruned network over all its weights and over the tenth that is active."""
+    """One gradient; one product; one of the pruned network over all weights, and over the active tenth."""
     model, x, y = problem
     pruned = copy.deepcopy(model)
     masks = make_masks(pruned, 0.1, "random", seed=0)

@@ -4,6 +4,7 @@ The network's parameters, gradients, buffers and mode are the same afterwards; w
 """
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -101,8 +102,8 @@ class HessianOperator(SymmetricOperator):
         with evaluation(model):
             if self.graph == "auto":
                 self._choose_graph(memory)
-            if len(batches) > 1 or self.chunk < self.samples:
-                self._check_mean(batches[0])
+            if (len(batches) > 1 or self.chunk < self.samples) and self._batches and not self._is_mean():
+                refuse("loss", "this", "a mean over independent samples", "pass one batch as one chunk")
             self._products = self._differentiate()
 
     @property
@@ -111,9 +112,10 @@ class HessianOperator(SymmetricOperator):
         return 1.0 + self.products * (3.0 if self.graph in ("rebuilt", "compiled") else 2.0)
 
     def carrying(self, share: float) -> int:
-        """How many samples it takes to carry that share of Σ‖∂loss/∂output‖; all of them where processes share them."""
-        if self._group is not None:
-            return self.samples
+        """How many samples carry that share of Σ‖∂loss/∂output‖; all, if they see each other or are spread out."""
+        with evaluation(self._model):
+            if self._group is not None or not self._is_mean():
+                return self.samples
         carried = self._pull.double().sort(descending=True).values.cumsum(0)
         return min(1 + int((carried < share * carried[-1]).sum()), self.samples)
 
@@ -200,20 +202,16 @@ class HessianOperator(SymmetricOperator):
         if self.graph == "rebuilt":
             self.chunk = max(1, min(self.chunk, int(limit / each)))
 
-    def _check_mean(self, batch: Batch) -> None:
-        """Pieces may be weighted by their size only if the loss is a mean over samples that do not see each other."""
-        x, y = (part[:3] for part in batch)
-        if len(x) < 2:
-            return
+    def _is_mean(self) -> bool:
+        """Whether the loss is a mean over samples that do not see each other: on three samples, together and apart."""
+        x, y = (part[:3] for part in self._batches[0])
         losses = []
         for part in (slice(None), slice(0, 1), slice(1, None)):
-            piece = self._piece((x[part], y[part]))
-            losses.append(float(piece.objective(self.coordinates.values).detach()) * self.samples)
-        whole, first, rest = losses
-        if abs(whole - first - rest) > 1e-4 * (abs(first) + abs(rest)):
-            refuse(
-                "loss", whole / len(x), "a mean over independent samples", "without one, pass one batch as one chunk"
-            )
+            if len(x[part]):
+                piece = self._piece((x[part], y[part]))
+                losses.append(float(piece.objective(self.coordinates.values).detach()))
+        whole, parts = losses[0], losses[1:]
+        return abs(whole - sum(parts)) <= 1e-4 * sum(map(abs, parts)) or not math.isfinite(whole)
 
     def _summed(self, local: Tensor) -> Tensor:
         if self._group is not None:

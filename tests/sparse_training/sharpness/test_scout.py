@@ -74,6 +74,14 @@ def test_nothing_is_looked_at_where_a_few_do_not_stand_for_all(n: int, steps: in
     assert scout(HessianOperator(model, cross_entropy, (x[:n], y[:n])), 0) is None
 
 
+def test_nothing_is_looked_at_where_samples_see_each_other() -> None:
+    model, x, y = trained(0, 300)
+    operator = HessianOperator(
+        model, lambda output, y: cross_entropy(output - output.mean(0), y), (x, y), chunk=SAMPLES
+    )
+    assert scout(operator, 0) is None
+
+
 def test_of_a_hundred_solves_none_misses_its_tolerance_and_says_converged() -> None:
     looked = 0
     for seed in range(50):
