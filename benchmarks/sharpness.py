@@ -285,8 +285,7 @@ def run(args: argparse.Namespace) -> None:
     path = output_directory("out", args.out) / f"sharpness-{args.network}.csv"
     solvers = contenders(args.solver)
     if args.memory:
-        found = [m for _, m in sorted(run_jobs(peak, [(args.network, name) for name in solvers], 1))]
-        memory = dict(zip(solvers, found, strict=True))
+        memory = {name: m for name in solvers for _, m in run_jobs(peak, [(args.network, name)], 1)}
         rows = [{**row, "MiB": memory.get(row["solver"], row["MiB"])} for row in read(path)]
         write_csv(path, rows)
     else:
