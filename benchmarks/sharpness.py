@@ -1,18 +1,21 @@
 """λ_max side by side with PyHessian, hessian-eigenthings and curvlinops with SciPy's eigsh, interleaved in one process.
 
-    python -m benchmarks.sharpness [--network mlp|resnet20] [--stage init mid end] [--memory] [--out FOLDER]
+    python -m benchmarks.sharpness [--network mlp|resnet20] [--stage init mid end] [--seed 0 1 2] [--memory]
 
-Digits/16, all 1,797 samples, mean cross-entropy, evaluation mode, all parameters; truth from float64. It needs the
-extra `bench`; a peer that cannot be imported is named and left out.
+Digits/16, all 1,797 samples, mean cross-entropy, evaluation mode, all parameters; truth from float64. A measurement is
+a row of results/sharpness-NETWORK.csv, and a later call replaces what it measures again, so that stages and seeds may
+run apart; results/sharpness_peers.md sums up what is there. It needs the extra `bench`; a peer that cannot be imported
+is named and left out.
 """
 
 import argparse
 import copy
+import csv
 import resource
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,118 +24,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from benchmarks.sharpness_solvers import Solver, contenders
 from commons.cli import Parser, progress
-from commons.files import output_directory, write_csv
+from commons.files import output_directory, write_csv, write_text
 from commons.parallel import run_jobs
 from commons.tables import aligned
 from sparse_training import models
-from sparse_training.sharpness import max_eigenvalue
+from sparse_training.masks import make_masks
+from sparse_training.sharpness import HessianOperator, max_eigenvalue
 
+# After a solver of NumPy's or SciPy's, the threads of their BLAS spin on for some tens of milliseconds.
+PAUSE = 0.3
 STAGES = {"init": 0, "mid": 3, "end": 30}
 Problem = tuple[nn.Module, Tensor, Tensor]
-Solver = Callable[[nn.Module, Tensor, Tensor, int], tuple[float, int]]
-
-
-def ours(tol: float, **options: Any) -> Solver:
-    """This project, at a tolerance."""
-
-    def solve(model: nn.Module, x: Tensor, y: Tensor, seed: int) -> tuple[float, int]:
-        pair = max_eigenvalue(model, cross_entropy, (x, y), params="all", tol=tol, seed=seed, **options)
-        assert pair.converged, pair
-        return pair.value, pair.hvps
-
-    return solve
-
-
-def pyhessian(tol: float) -> Solver:
-    """PyHessian's power iteration on one batch of all samples, whose gradient graph it keeps."""
-    from pyhessian import hessian, utils
-
-    def solve(model: nn.Module, x: Tensor, y: Tensor, seed: int) -> tuple[float, int]:
-        calls = 0
-
-        def counted(*arguments: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            return utils.hessian_vector_product(*arguments)
-
-        torch.manual_seed(seed)
-        sys.modules["pyhessian.hessian"].hessian_vector_product = counted
-        values, _ = hessian(model, nn.CrossEntropyLoss(), data=(x, y), cuda=False).eigenvalues(maxIter=300, tol=tol)
-        return values[0], calls
-
-    return solve
-
-
-def eigenthings(algorithm: str, tol: float) -> Solver:
-    """hessian-eigenthings: "power" or "lanczos" on one batch of all samples."""
-    import hessian_eigenthings as peer
-
-    def solve(model: nn.Module, x: Tensor, y: Tensor, seed: int) -> tuple[float, int]:
-        operator = peer.HessianOperator(model, [(x, y)], peer.supervised_loss(cross_entropy))
-        calls, matvec = 0, operator.matvec
-
-        def counted(v: Tensor) -> Any:
-            nonlocal calls
-            calls += 1
-            return matvec(v)
-
-        operator.matvec = counted
-        if algorithm == "power":
-            found = peer.deflated_power_iteration(operator, k=1, max_iter=300, tol=tol, seed=seed)
-        else:
-            # Its own limit for k = 1 is 2 steps, which never converge.
-            found = peer.lanczos(operator, k=1, which="LA", tol=tol, seed=seed, max_iter=60)
-        return float(found.eigenvalues[0]), calls
-
-    return solve
-
-
-def curvlinops() -> Solver:
-    """curvlinops' Hessian under SciPy's eigsh at its own tolerance."""
-    import numpy as np
-    from curvlinops import HessianLinearOperator
-    from scipy.sparse.linalg import LinearOperator, eigsh
-
-    def solve(model: nn.Module, x: Tensor, y: Tensor, seed: int) -> tuple[float, int]:
-        parameters = [p for p in model.parameters() if p.requires_grad]
-        loss = nn.CrossEntropyLoss()
-        peer = HessianLinearOperator(model, loss, parameters, [(x, y)], check_deterministic=False)
-        inner, calls = peer.to_scipy(), 0
-
-        def counted(v: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            return inner @ v.reshape(-1)
-
-        outer = LinearOperator(inner.shape, matvec=counted, dtype=inner.dtype)
-        start = np.random.default_rng(seed).standard_normal(inner.shape[0]).astype(inner.dtype)
-        return float(eigsh(outer, k=1, which="LA", v0=start, tol=1e-4, return_eigenvectors=False)[0]), calls
-
-    return solve
-
-
-def contenders(only: Sequence[str] = ()) -> dict[str, Solver]:
-    """Everything that can be imported, by name."""
-    makers: dict[str, Callable[[], Solver]] = {
-        "ours 1e-3": lambda: ours(1e-3),
-        "ours 1e-4": lambda: ours(1e-4),
-        "ours 1e-3 in chunks": lambda: ours(1e-3, graph="rebuilt", chunk=64),
-        "pyhessian 1e-3": lambda: pyhessian(1e-3),
-        "pyhessian 1e-4": lambda: pyhessian(1e-4),
-        "eigenthings power": lambda: eigenthings("power", 1e-4),
-        "eigenthings lanczos": lambda: eigenthings("lanczos", 1e-4),
-        "curvlinops eigsh": curvlinops,
-    }
-    found = {}
-    for name, make in makers.items():
-        if only and name not in only:
-            continue
-        try:
-            found[name] = make()
-        except ImportError as error:
-            print(f"{name} is left out: {error}")
-    return found
 
 
 def networks(name: str, when: dict[str, int] = STAGES) -> dict[str, Problem]:
@@ -141,7 +45,12 @@ def networks(name: str, when: dict[str, int] = STAGES) -> dict[str, Problem]:
 
     images, labels = load_digits(return_X_y=True)
     x, y = torch.tensor(images, dtype=torch.float32).view(-1, 1, 8, 8) / 16, torch.tensor(labels)
-    model = models.build(name, in_channels=1, image_size=8, num_classes=10, seed=0)
+    if name == "mlp":
+        torch.manual_seed(0)
+        widths = [nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10)]
+        model: nn.Module = nn.Sequential(nn.Flatten(), *widths)
+    else:
+        model = models.build(name, in_channels=1, image_size=8, num_classes=10, seed=0)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     draw, stages = torch.Generator().manual_seed(0), {}
     for epoch in range(max(when.values()) + 1):
@@ -158,60 +67,112 @@ def networks(name: str, when: dict[str, int] = STAGES) -> dict[str, Problem]:
     return stages
 
 
-def gradient_seconds(problem: Problem) -> float:
-    """Median time of one gradient over all samples."""
+def products(problem: Problem) -> dict[str, Solver]:
+    """One gradient; one product; one of the pruned network over all weights, and over the active tenth."""
     model, x, y = problem
-    times = []
-    for _ in range(5):
-        begin = time.perf_counter()
+    pruned = copy.deepcopy(model)
+    masks = make_masks(pruned, 0.1, "random", seed=0)
+    with torch.no_grad():
+        for name, mask in masks.items():
+            pruned.get_parameter(name).mul_(mask)
+
+    def gradient(model: nn.Module, x: Tensor, y: Tensor, seed: int) -> tuple[float, int]:
         torch.autograd.grad(cross_entropy(model(x), y), list(model.parameters()))
-        times.append(time.perf_counter() - begin)
-    return median(times)
+        return 0.0, 0
+
+    def product(network: nn.Module, **options: Any) -> Solver:
+        operator = HessianOperator(network, cross_entropy, (x, y), **options)
+        v = torch.ones(operator.size) / operator.size**0.5
+
+        def solve(model: nn.Module, x: Tensor, y: Tensor, seed: int) -> tuple[float, int]:
+            return float(v @ (operator @ v)), 1
+
+        return solve
+
+    return {
+        "gradient": gradient,
+        "one product": product(model),
+        "one product, pruned": product(pruned),
+        "one product, pruned and masked": product(pruned, masks=masks),
+    }
 
 
 def peak(network: str, solver: str) -> float:
-    """MiB that one solve at init adds to the peak of a fresh process."""
-    model, x, y = networks(network, {"init": 0})["init"]
+    """MiB that one solve after 3 epochs adds to the peak of a fresh process."""
+    model, x, y = networks(network, {"mid": STAGES["mid"]})["mid"]
     solve = contenders([solver])[solver]
-    torch.autograd.grad(cross_entropy(model(x[:8]), y[:8]), list(model.parameters()))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     solve(model, x, y, 0)
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 
-def measure(problem: Problem, solvers: dict[str, Solver], seeds: int) -> list[dict[str, Any]]:
-    """One row a solver: medians over start seeds, solvers interleaved; the error is the largest over the seeds."""
+def measure(problem: Problem, solvers: dict[str, Solver], seed: int) -> list[dict[str, Any]]:
+    """One row a solver, each begun after a pause; the order turns with the seed. Single products are medians of 15."""
     model, x, y = problem
     truth = max_eigenvalue(model, cross_entropy, (x, y), params="all", dtype=torch.float64, tol=1e-7, seed=99)
     assert truth.converged, truth
-    unit, results = gradient_seconds(problem), {name: [] for name in solvers}
-    for seed in range(seeds):
-        for name, solve in solvers.items():
+    names = list(solvers)
+    rows = []
+    for name in names[seed % len(names) :] + names[: seed % len(names)]:
+        time.sleep(PAUSE)
+        begin = time.perf_counter()
+        value, spent = solvers[name](model, x, y, seed)
+        seconds = time.perf_counter() - begin
+        rows.append({"solver": name, "seconds": seconds, "hvps": spent, "value": value})
+        rows[-1]["error"] = abs(value / truth.value - 1)
+    single = products(problem)
+    times: dict[str, list[float]] = {name: [] for name in single}
+    time.sleep(PAUSE)
+    for _ in range(15):
+        for name, solve in single.items():
             begin = time.perf_counter()
-            value, products = solve(model, x, y, seed)
-            results[name].append((time.perf_counter() - begin, value, products))
-    return [
-        {
-            "solver": name,
-            "value": f"{median(value for _, value, _ in rows):.6g}",
-            "error": f"{max(abs(value / truth.value - 1) for _, value, _ in rows):.1e}",
-            "HVPs": f"{median(products for _, _, products in rows):g}",
-            "gradients": f"{median(seconds for seconds, _, _ in rows) / unit:.1f}",
-            "seconds": f"{median(seconds for seconds, _, _ in rows):.3f}",
-        }
-        for name, rows in results.items()
+            solve(model, x, y, seed)
+            times[name].append(time.perf_counter() - begin)
+    return rows + [
+        {"solver": name, "seconds": median(times[name]), "hvps": int(name != "gradient"), "value": None, "error": None}
+        for name in single
     ]
 
 
+def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Medians over the seeds, the largest error, and the time beside the fastest peer that is right."""
+    table = []
+    for stage in STAGES:
+        here = [row for row in rows if row["stage"] == stage]
+        of = {name: [r for r in here if r["solver"] == name] for name in dict.fromkeys(r["solver"] for r in here)}
+        seconds = {name: median(float(r["seconds"]) for r in each) for name, each in of.items()}
+        error = {
+            n: max(float(r["error"]) for r in each) for n, each in of.items() if each[0]["error"] not in (None, "")
+        }
+        right = [seconds[n] for n in error if error[n] <= 1e-3 and not n.startswith("ours")]
+        for name, each in of.items():
+            table.append(
+                {
+                    "stage": stage,
+                    "solver": name,
+                    "seeds": len(each),
+                    "error": f"{error[name]:.0e}" if name in error else None,
+                    "HVPs": median(int(r["hvps"]) for r in each),
+                    "gradients": round(seconds[name] / seconds["gradient"], 1),
+                    "seconds": seconds[name],
+                    "fastest right peer / this": round(min(right) / seconds[name], 2)
+                    if right and name in error
+                    else None,
+                    "MiB": next((round(float(r["MiB"])) for r in each if r["MiB"] not in (None, "")), None),
+                }
+            )
+    return table
+
+
 def main() -> int:
-    """Print and write the table of one network."""
+    """Measure and write the tables."""
     parser = Parser(prog="python -m benchmarks.sharpness", description=__doc__)
     parser.add_argument("--network", choices=["mlp", "resnet20"], default="mlp")
     parser.add_argument("--stage", choices=list(STAGES), nargs="+", default=list(STAGES))
     parser.add_argument("--solver", nargs="+", default=[], help="solvers to run (default: all)")
-    parser.add_argument("--seeds", type=int, default=3, help="start seeds")
-    parser.add_argument("--memory", action="store_true", help="measure peak memory too, in a process a solver")
-    parser.add_argument("--out", type=Path, help="folder for sharpness-NETWORK.csv")
+    parser.add_argument("--seed", type=int, nargs="+", default=[0, 1, 2], help="start seeds")
+    parser.add_argument("--memory", action="store_true", help="measure peak memory instead, in a process a solver")
+    parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the tables")
     parser.set_defaults(run=run)
     return parser.execute()
 
@@ -219,21 +180,59 @@ def main() -> int:
 def run(args: argparse.Namespace) -> None:
     """The command."""
     warnings.simplefilter("ignore")
+    path = output_directory("out", args.out) / f"sharpness-{args.network}.csv"
     solvers = contenders(args.solver)
-    stages = networks(args.network, {stage: STAGES[stage] for stage in args.stage})
-    memory: dict[str, float] = {}
     if args.memory:
-        memory = dict(
-            zip(solvers, [m for _, m in sorted(run_jobs(peak, [(args.network, s) for s in solvers], 1))], strict=True)
-        )
-    rows = []
-    with progress() as bar:
-        for stage in bar.track(args.stage, description=args.network):
-            for row in measure(stages[stage], solvers, args.seeds):
-                rows.append({"network": args.network, "stage": stage, **row, "MiB": memory.get(row["solver"])})
-    print(aligned(rows))
-    if args.out:
-        write_csv(output_directory("out", args.out) / f"sharpness-{args.network}.csv", rows)
+        memory = {name: m for name in solvers for _, m in run_jobs(peak, [(args.network, name)], 1)}
+        rows = [{**row, "MiB": memory.get(row["solver"], row["MiB"])} for row in read(path)]
+        write_csv(path, rows)
+    else:
+        problems = networks(args.network, {stage: STAGES[stage] for stage in args.stage})
+        jobs = [(stage, seed) for seed in args.seed for stage in args.stage]
+        with progress() as bar:
+            for stage, seed in bar.track(jobs, description=args.network):
+                new = [
+                    {"stage": stage, "seed": str(seed), **r, "MiB": None}
+                    for r in measure(problems[stage], solvers, seed)
+                ]
+                write_csv(path, merged(read(path), new))
+    report(args.out)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The rows of a CSV file, none if there is no file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def merged(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Old and new rows, a new one in place of an old one of the same stage, solver and seed."""
+    rows = {(row["stage"], row["solver"], row["seed"]): row for row in old}
+    for row in new:
+        key = (row["stage"], row["solver"], row["seed"])
+        rows[key] = {**row, "MiB": rows[key]["MiB"] if key in rows else None}
+    return sorted(rows.values(), key=lambda row: list(STAGES).index(row["stage"]))
+
+
+def report(folder: Path) -> None:
+    """Print and write the summary of every network measured so far."""
+    names = {"mlp": "MLP 64-256-256-10, 85,002 parameters", "resnet20": "ResNet-20 on 1x8x8, 272,186 parameters"}
+    text = "# λ_max side by side with the peers\n"
+    for network, title in names.items():
+        rows = read(folder / f"sharpness-{network}.csv")
+        if rows:
+            text += f"\n## {title}\n\n{aligned(summary(rows))}"
+    text += (
+        "\nDigits/16, all 1,797 samples, mean cross-entropy, evaluation mode, all parameters, two CPU cores;"
+        " medians over start seeds, the largest error over them against float64; init, after 3 and after 30 epochs."
+        " A peer is right at an error within 1e-3. MiB: peak of a fresh process above what it held, after 3 epochs."
+        "\n\nMade by `python -m benchmarks.sharpness --network mlp` and `--network resnet20`, each once more with"
+        " `--memory`.\n"
+    )
+    write_text(folder / "sharpness_peers.md", text)
+    print(text)
 
 
 if __name__ == "__main__":

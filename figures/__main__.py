@@ -33,6 +33,14 @@ def _sweep(args: argparse.Namespace) -> None:
     _save(sweep_figure, Sweep.load(args.file), args)
 
 
+def _sharpness(args: argparse.Namespace) -> None:
+    from figures.sharpness import figure_of
+
+    files = [Path(file) for file in args.files]
+    args.file = files[0]
+    _save(figure_of, files, args)
+
+
 def _save(draw: Callable[[Any], "Figure"], result: Any, args: argparse.Namespace) -> None:
     from figures.style import paper_style, save_figure
 
@@ -66,6 +74,11 @@ def main(argv: list[str] | None = None) -> int:
         command.add_argument("file", help=".npz file")
         command.add_argument("--out", default="", help="stem of the PNG and PDF; default: beside the file")
         command.set_defaults(run=run)
+    text = "draw what `python -m sparse_training sharpness` wrote: eigenvalues.csv by epoch, line.csv or density.npz"
+    command = commands.add_parser("sharpness", help=text, description=text)
+    command.add_argument("files", nargs="+", metavar="FILE", help="one file, or the eigenvalues.csv of several runs")
+    command.add_argument("--out", default="", help="stem of the PNG and PDF; default: beside the first file")
+    command.set_defaults(run=_sharpness)
     return parser.execute(argv)
 
 

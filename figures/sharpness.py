@@ -1,19 +1,27 @@
-"""Maximum Hessian eigenvalues of trained networks as a picture.
+"""Curvature as pictures: λ_max of arms, λ_max by epoch, the loss along the top eigenvector, the spectral density.
 
-It measures no curvature.
+It measures no curvature: it reads what `python -m sparse_training sharpness` wrote.
 """
 
+import csv
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
+import numpy as np
+
+from commons.checks import InputError
 from figures.intervals import draw_intervals
 from figures.style import ARMS, COLUMN
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Rows = Sequence[Mapping[str, Any]]
 
-def sharpness_figure(rows: Sequence[Mapping[str, Any]]) -> "Figure":
+
+def sharpness_figure(rows: Rows) -> "Figure":
     """The largest Hessian eigenvalue of each arm; rows: one an arm and seed."""
     from matplotlib import pyplot as plt
 
@@ -23,3 +31,103 @@ def sharpness_figure(rows: Sequence[Mapping[str, Any]]) -> "Figure":
     figure, axes = plt.subplots(figsize=(COLUMN, 0.4 * len(values) + 0.6))
     draw_intervals(axes, values, ARMS, "largest Hessian eigenvalue")
     return figure
+
+
+def eigenvalues_figure(tables: Mapping[str, Rows]) -> "Figure":
+    """λ_max and λ_min against epochs, a line a run, quantity and space; unconverged values are open circles.
+
+    tables: rows of eigenvalues.csv by the name of the run.
+    """
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots()
+    lines: dict[tuple[str, str, str], Rows] = {}
+    for name, rows in tables.items():
+        for row in rows:
+            if row["quantity"] in ("λ_max", "λ_min"):
+                key = (name, row["quantity"], row["space"])
+                lines[key] = [*lines.get(key, ()), row]
+    varying = [len({key[i] for key in lines}) > 1 for i in range(3)]
+    for key, rows in lines.items():
+        label = ", ".join(part for part, varies in zip(key, varying, strict=True) if varies)
+        epochs, values = ([float(row[name] or 0) for row in rows] for name in ("epoch", "value"))
+        (line,) = axes.plot(epochs, values, "o-", ms=2, label=label or None)
+        missed = [i for i, row in enumerate(rows) if str(row["converged"]) != "True"]
+        x, y = ([numbers[i] for i in missed] for numbers in (epochs, values))
+        axes.plot(x, y, "o", ms=5, mfc="none", color=line.get_color())
+    quantities = sorted({quantity for _, quantity, _ in lines})
+    axes.set(
+        xlabel="epoch",
+        ylabel=", ".join(quantities).replace("λ_max", "$λ_{\\mathrm{max}}$").replace("λ_min", "$λ_{\\mathrm{min}}$"),
+    )
+    if all(float(row["value"]) > 0 for rows in lines.values() for row in rows):
+        axes.set_yscale("log")
+    if any(varying):
+        axes.legend()
+    return figure
+
+
+def line_figure(rows: Rows) -> "Figure":
+    """The loss along the top eigenvector and the parabola of gradient and λ_max; rows: of a line.csv."""
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots()
+    t, loss, parabola = (np.array([float(row[name]) for row in rows]) for name in ("t", "loss", "parabola"))
+    axes.plot(t, loss, label="loss")
+    axes.plot(t, parabola, "--", label="slope and $λ_{\\mathrm{max}}$ at 0")
+    axes.axvline(0, color="black", lw=0.4)
+    room = 0.08 * (loss.max() - loss.min() or 1)
+    axes.set(xlabel="distance along the top eigenvector", ylabel="loss", ylim=(loss.min() - room, loss.max() + room))
+    axes.legend()
+    return figure
+
+
+def density_figure(arrays: Mapping[str, Any]) -> "Figure":
+    """Spectral density with its interval on a logarithmic scale; arrays: of a density.npz."""
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots()
+    floor = 1e-6 * float(arrays["mean"].max())
+    low, mean, high = (np.maximum(arrays[name], floor) for name in ("low", "mean", "high"))
+    axes.fill_between(arrays["grid"], low, high, alpha=0.25, lw=0)
+    axes.plot(arrays["grid"], mean)
+    axes.set(yscale="log", ylim=(floor, None), xlabel="eigenvalue of the Hessian", ylabel="density")
+    return figure
+
+
+def figure_of(files: Sequence[Path]) -> "Figure":
+    """The picture of a density.npz, of a line.csv, or of the eigenvalues.csv of one or more runs, told by content.
+
+    Raises:
+        InputError: a file that cannot be read or is none of these, or several that are not all eigenvalues.
+    """
+    if len(files) == 1 and files[0].suffix == ".npz":
+        try:
+            with np.load(files[0]) as saved:
+                return density_figure({name: saved[name] for name in ("grid", "mean", "low", "high")})
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile):
+            raise InputError(f"file={str(files[0])!r} cannot be read as a spectral density") from None
+    tables = {_name(path): _rows(path) for path in files}
+    columns = set.intersection(*(set(rows[0]) for rows in tables.values()))
+    if {"epoch", "quantity", "space", "value", "converged"} <= columns:
+        return eigenvalues_figure(tables)
+    if len(files) == 1 and {"t", "loss", "parabola"} <= columns:
+        return line_figure(tables[_name(files[0])])
+    raise InputError(f"file={str(files[-1])!r} is no table of eigenvalues, nor a single line.csv or density.npz")
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"file={str(path)!r} cannot be read: {getattr(error, 'strerror', error)}") from None
+    if not rows:
+        raise InputError(f"file={str(path)!r} has no rows")
+    return rows
+
+
+def _name(path: Path) -> str:
+    """The run that a table belongs to: RUN/sharpness/eigenvalues.csv, or RUN-eigenvalues.csv."""
+    own = path.stem.removesuffix("eigenvalues").rstrip("-")
+    return own or path.resolve().parent.parent.name

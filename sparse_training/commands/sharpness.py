@@ -1,6 +1,6 @@
 """`sharpness`: λ_max of every saved network of runs, or of one network and checkpoint, with its error and its reason.
 
-It draws nothing: CSV and .npz files hold what figures need.
+It draws nothing: CSV and .npz files hold what `python -m figures sharpness` needs.
 """
 
 import argparse
@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Any
 from commons.cli import Parser
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from sparse_training.sharpness.along import Checkpoint
     from sparse_training.sharpness.batches import Batch
+
+    Networks = tuple[Callable[[], Iterator[Checkpoint]], int, Batch]
 
 
 def register(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -20,7 +24,8 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
         "sharpness",
         help="largest Hessian eigenvalue of every saved network of a run",
         description="The Hessian of the mean cross-entropy, in evaluation mode, without weight decay, in the active "
-        "prunable weights, merged. Each solve starts from the eigenvector of the epoch before.",
+        "prunable weights, merged. Each solve starts from the eigenvector of the epoch before where that still points "
+        "the right way. The table is written anew after every network.",
     )
     parser.add_argument("source", metavar="RUN", nargs="+", help="folders of runs, or one module:callable")
     parser.add_argument("--checkpoint", type=Path, help="state dict (.safetensors) for module:callable")
@@ -63,9 +68,11 @@ def run(args: argparse.Namespace) -> None:
     for source in args.source:
         folder = output_directory("out", args.out or Path(source) / "sharpness")
         prefix = f"{Path(source).name}-" if len(args.source) > 1 and args.out else ""
-        checkpoints, batch = _of_callable(args) if named else _of_run(args, Path(source))
-        rows = _measure(args, checkpoints, batch, folder, prefix)
-        write_csv(folder / f"{prefix}eigenvalues.csv", rows)
+        networks = _of_callable(args) if named else _of_run(args, Path(source))
+        rows: list[dict[str, Any]] = []
+        for new in _measure(args, *networks, folder, prefix):
+            rows += new
+            write_csv(folder / f"{prefix}eigenvalues.csv", rows)  # whole after every network: a kill loses one at most
         shown = ("epoch", "quantity", "layer", "space", "coordinates", "value", "error", "hvps", "converged")
         print(f"{source}, {args.split} samples\n{aligned([{name: row[name] for name in shown} for row in rows])}")
         for row in rows:
@@ -73,7 +80,8 @@ def run(args: argparse.Namespace) -> None:
                 print(f"epoch {row['epoch']}, {row['quantity']}: NOT CONVERGED: {row['reason']}")
 
 
-def _of_run(args: argparse.Namespace, path: Path) -> "tuple[list[Checkpoint], Batch]":
+def _of_run(args: argparse.Namespace, path: Path) -> "Networks":
+    """How to go through the networks of a run, how many there are, and the samples."""
     from sparse_training import data
     from sparse_training.runs import Run
     from sparse_training.sharpness.along import of_run
@@ -81,46 +89,51 @@ def _of_run(args: argparse.Namespace, path: Path) -> "tuple[list[Checkpoint], Ba
     run = Run(path)
     settings = run.config.data
     samples = data.load(settings.name, args.data_root or settings.root or None, image_size=settings.image_size or None)
-    return list(of_run(run)), samples.samples(args.split, args.samples, seed=args.seed)
+    return lambda: of_run(run), len(run.epochs), samples.samples(args.split, args.samples, seed=args.seed)
 
 
-def _of_callable(args: argparse.Namespace) -> "tuple[list[Checkpoint], Batch]":
+def _of_callable(args: argparse.Namespace) -> "Networks":
     from sparse_training import data
     from sparse_training.sharpness.along import of_files
 
     samples = data.load(args.data, args.data_root)
     checkpoint = of_files(args.source[0], samples.shape, samples.num_classes, args.checkpoint, args.masks)
-    return [checkpoint], samples.samples(args.split, args.samples, seed=args.seed)
+    return lambda: iter([checkpoint]), 1, samples.samples(args.split, args.samples, seed=args.seed)
 
 
 def _measure(
-    args: argparse.Namespace, checkpoints: "list[Checkpoint]", batch: "Batch", folder: Path, prefix: str
-) -> list[dict[str, Any]]:
-    """Rows of everything asked; densities and lines go to files of their own."""
+    args: argparse.Namespace,
+    networks: "Callable[[], Iterator[Checkpoint]]",
+    count: int,
+    batch: "Batch",
+    folder: Path,
+    prefix: str,
+) -> "Iterator[list[dict[str, Any]]]":
+    """Rows of everything asked, as each network is done; densities and lines go to files of their own."""
     from commons.cli import progress
     from sparse_training.sharpness import report
     from sparse_training.sharpness.along import Question, along
 
     asked = [("largest", space) for space in args.space] + ([("smallest", "theta")] if args.smallest else [])
-    rows = []
     with progress() as bar:
-        task = bar.add_task("sharpness", total=len(asked) * len(checkpoints))
+        task = bar.add_task("sharpness", total=len(asked) * count)
         for which, space in asked:
             question = Question(which, args.tol, args.seed, space, args.beta, args.device, args.params, args.curvature)
             quantity = {"largest": "λ_max", "smallest": "λ_min"}[which]
-            for checkpoint, hessian, pair in along(checkpoints, batch, question):
+            for checkpoint, hessian, pair in along(networks(), batch, question):
                 columns = report.pair_columns(pair)
-                rows.append(report.row(checkpoint, hessian, question, quantity=quantity, **columns))
+                rows = [report.row(checkpoint, hessian, question, quantity=quantity, **columns)]
+                if (which, space) == asked[0]:
+                    stem = prefix + ("network" if checkpoint.epoch is None else f"epoch-{checkpoint.epoch:04}")
+                    if args.trace:
+                        rows.append(report.trace_row(checkpoint, hessian, question))
+                    if args.layers:
+                        rows += report.layer_rows(checkpoint, hessian, batch, question)
+                    if args.density:
+                        report.save_density(folder / f"{stem}-density.npz", hessian, args.seed)
+                    if args.line and space == "theta":
+                        report.save_line(folder / f"{stem}-line.csv", hessian, pair)
+                epoch = "" if checkpoint.epoch is None else f"epoch {checkpoint.epoch}, "
+                bar.console.print(f"{epoch}{quantity} in {space}: {pair}", highlight=False, soft_wrap=True)
                 bar.advance(task)
-                if (which, space) != asked[0]:
-                    continue
-                stem = prefix + ("network" if checkpoint.epoch is None else f"epoch-{checkpoint.epoch:04}")
-                if args.trace:
-                    rows.append(report.trace_row(checkpoint, hessian, question))
-                if args.layers:
-                    rows += report.layer_rows(checkpoint, hessian, batch, question)
-                if args.density:
-                    report.save_density(folder / f"{stem}-density.npz", hessian, args.seed)
-                if args.line and space == "theta":
-                    report.save_line(folder / f"{stem}-line.csv", hessian, pair)
-    return rows
+                yield rows

@@ -17,7 +17,7 @@ from sparse_training.sharpness.batches import Batch
 from sparse_training.sharpness.eigenpair import Eigenpair
 from sparse_training.sharpness.lanczos import lanczos
 from sparse_training.sharpness.operator import HessianOperator
-from sparse_training.sharpness.solve import first_vector
+from sparse_training.sharpness.solve import largest
 from sparse_training.sharpness.spaces import in_space
 
 
@@ -90,8 +90,11 @@ def along(
             graph=question.graph,
         )
         operator = in_space(hessian, question.space, question.beta)
-        if start is None or len(start) != operator.size:
-            start = first_vector(hessian, question.seed) if question.space == "theta" else None
-        pair = lanczos(operator, which=question.which, tol=question.tol, start=start, seed=question.seed)
+        if start is not None and len(start) != operator.size:
+            start = None
+        if operator is hessian and question.which == "largest":
+            pair = largest(hessian, start, tol=question.tol, seed=question.seed)
+        else:
+            pair = lanczos(operator, which=question.which, tol=question.tol, start=start, seed=question.seed)
         start = pair.vector
         yield checkpoint, hessian, pair

@@ -47,9 +47,10 @@ def share(batches: list[Batch], rank: int, world: int) -> list[Batch]:
 
 
 def chunks(batches: list[Batch], size: int) -> Iterator[Batch]:
-    """The batches cut into pieces of at most `size` samples."""
+    """The batches cut into as few pieces of at most `size` samples as there can be, equal up to one sample."""
     for x, y in batches:
-        yield from zip(torch.split(x, size), torch.split(y, size), strict=True)
+        pieces = -(-len(x) // size)
+        yield from zip(torch.tensor_split(x, pieces), torch.tensor_split(y, pieces), strict=True)
 
 
 def _checked(batch: object) -> Batch:

@@ -18,8 +18,11 @@ from sparse_training.sharpness.krylov import random_unit
 from sparse_training.sharpness.lanczos import lanczos
 from sparse_training.sharpness.operator import HessianOperator, Loss
 from sparse_training.sharpness.power import power_iteration
+from sparse_training.sharpness.scout import scout
 
 METHODS = ("lanczos", "power")
+# Cosine from which an eigenvector of an earlier network is as good a start as that of a few samples of this one.
+ALIGNED = 0.9
 
 
 def max_eigenvalue(
@@ -44,17 +47,46 @@ def max_eigenvalue(
     """
     choice("method", method, METHODS)
     hessian = HessianOperator(model, loss, data, masks, **operator)
-    begin, noise = (first_vector(hessian, seed), 0.5) if start is None else (start, 0.1)
     limits: dict[str, Any] = {"tol": tol, "max_products": max_products}
+    solve = lanczos if method == "lanczos" else power_iteration
     if method == "lanczos":
-        pair = lanczos(hessian, start=begin, noise=noise, seed=seed, **limits)
-        again = lanczos(hessian, seed=derive(seed, "second start"), **limits) if second_start else None
+        pair = largest(hessian, start, seed=seed, **limits)
     else:
         pair = power_iteration(hessian, start=start, seed=seed, **limits)
-        again = power_iteration(hessian, seed=derive(seed, "second start"), **limits) if second_start else None
-    if again is not None:
-        pair = _agreed(pair, again, tol)
-    return replace(pair, gradient_equivalents=hessian.gradient_equivalents)
+        pair = replace(pair, gradient_equivalents=hessian.gradient_equivalents)
+    if second_start:
+        pair = _agreed(pair, solve(hessian, seed=derive(seed, "second start"), **limits), tol)
+    return pair
+
+
+def largest(
+    hessian: HessianOperator, start: Tensor | None = None, *, tol: float = 1e-3, seed: int = 0, max_products: int = 1000
+) -> Eigenpair:
+    """λ_max by Lanczos after a look at the hardest samples; the result counts all work since the operator was made.
+
+    It starts where those samples point, or at `start` if that is nearly the same; without a clear direction at `start`,
+    else at the gradient, which leans to the top of the spectrum and costs nothing.
+    """
+    seen = scout(hessian, seed)
+    second, looked, noise = None, 0.0, 0.1
+    if seen:
+        second, looked, noise = seen.second, seen.gradient_equivalents, 0.05
+        if start is None or abs(cosine(start, seen.direction)) < ALIGNED:
+            start = seen.direction
+        start = start / start.norm() + seen.beside
+    elif start is None:
+        start, noise = first_vector(hessian, seed), 0.5
+    pair = lanczos(
+        hessian,
+        tol=tol,
+        start=start,
+        noise=noise,
+        seed=seed,
+        max_products=max(max_products - hessian.products, 1),
+        second=second,
+    )
+    spent = hessian.gradient_equivalents + looked
+    return replace(pair, hvps=hessian.products, gradient_equivalents=spent)
 
 
 def _agreed(first: Eigenpair, second: Eigenpair, tol: float) -> Eigenpair:
@@ -63,9 +95,15 @@ def _agreed(first: Eigenpair, second: Eigenpair, tol: float) -> Eigenpair:
     return replace(
         larger,
         hvps=first.hvps + second.hvps,
+        gradient_equivalents=first.gradient_equivalents + second.gradient_equivalents,
         converged=first.converged and second.converged and agree,
         reason=f"{larger.reason}; two independent starts gave {first.value:.6g} and {second.value:.6g}",
     )
+
+
+def cosine(a: Tensor, b: Tensor) -> float:
+    """Of the angle between two vectors (size,)."""
+    return float(a @ b / (a.norm() * b.norm()))
 
 
 def first_vector(operator: HessianOperator, seed: int) -> Tensor:

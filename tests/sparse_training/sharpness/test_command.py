@@ -12,7 +12,7 @@ from sparse_training.__main__ import parser
 from sparse_training.config import Config
 from sparse_training.engine import train
 from sparse_training.runs import Run
-from sparse_training.sharpness import max_eigenvalue
+from sparse_training.sharpness import Eigenpair, max_eigenvalue
 from sparse_training.sharpness.batches import Batch
 
 
@@ -56,6 +56,27 @@ def test_every_saved_network_of_a_run(run: Run, tmp_path: Path, capsys: pytest.C
         middle = line[len(line) // 2]
         assert float(middle["t"]) == 0
         assert float(middle["loss"]) == pytest.approx(float(middle["parabola"]), rel=1e-5)
+
+
+def test_an_interrupted_command_leaves_what_it_measured(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sparse_training.sharpness import report
+
+    columns, calls = report.pair_columns, []
+
+    def interrupted(pair: Eigenpair) -> dict[str, object]:
+        calls.append(pair)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return columns(pair)
+
+    monkeypatch.setattr(report, "pair_columns", interrupted)
+    assert parser().execute(["sharpness", str(run.path), "--samples", "100", "--out", str(tmp_path)]) == 130
+    (row,) = rows_of(tmp_path / "eigenvalues.csv")
+    assert (row["epoch"], row["converged"]) == ("0", "True")
+    assert float(row["value"]) == calls[0].value
+    assert "epoch 0, λ_max in theta: " in capsys.readouterr().err
 
 
 def test_network_and_checkpoint_of_ones_own(tmp_path: Path) -> None:

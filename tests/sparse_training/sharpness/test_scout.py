@@ -1,0 +1,140 @@
+"""The look at the hardest samples: what it saves on trained networks, and that it never makes a false claim."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from sparse_training.sharpness import HessianOperator, MatrixOperator, lanczos, max_eigenvalue
+from sparse_training.sharpness.scout import APART, COVER, SHARE, scout
+from sparse_training.sharpness.solve import largest
+
+SAMPLES = 1200
+
+
+def trained(seed: int, steps: int, noise: float = 0.0) -> tuple[nn.Module, Tensor, Tensor]:
+    """A small network in float64 after some steps on labels of a random teacher."""
+    torch.manual_seed(seed)
+    model, teacher = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)), nn.Linear(6, 3)
+    x = torch.randn(SAMPLES, 6)
+    y = (2 * teacher(x) + noise * torch.randn(SAMPLES, 3)).argmax(1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        cross_entropy(model(x), y).backward()
+        optimizer.step()
+    return model.double(), x.double(), y
+
+
+def explicit(operator: HessianOperator) -> Tensor:
+    return torch.stack([operator @ row for row in torch.eye(operator.size, dtype=operator.dtype)])
+
+
+def test_after_training_few_samples_carry_the_pull_and_point_to_the_top() -> None:
+    model, x, y = trained(0, 300)
+    operator = HessianOperator(model, cross_entropy, (x, y))
+    assert operator.carrying(COVER) <= SAMPLES // SHARE
+    seen = scout(operator, 0)
+    assert seen is not None
+    vectors = torch.linalg.eigh(explicit(operator)).eigenvectors
+    assert abs(seen.direction @ vectors[:, -1]) > 0.9
+
+
+def test_the_hardest_samples_are_a_hessian_of_their_own() -> None:
+    model, x, y = trained(1, 100)
+    operator = HessianOperator(model, cross_entropy, [(x[:700], y[:700]), (x[700:], y[700:])])
+    with torch.no_grad():
+        pull = torch.softmax(model(x), 1) - nn.functional.one_hot(y, 3)
+    chosen = pull.norm(dim=1).topk(90).indices.sort().values
+    same = HessianOperator(model, cross_entropy, (x[chosen], y[chosen]))
+    assert (explicit(operator.hardest(90)) - explicit(same)).abs().max() <= 1e-13
+    rebuilt = HessianOperator(model, cross_entropy, (x, y), graph="rebuilt").hardest(90)
+    assert rebuilt.graph == "rebuilt"
+    assert (explicit(rebuilt) - explicit(same)).abs().max() <= 1e-13
+
+
+def test_the_look_is_counted_and_saves_products() -> None:
+    model, x, y = trained(0, 300)
+    operator = HessianOperator(model, cross_entropy, (x, y))
+    pair, plain = largest(operator, seed=0), lanczos(operator, start=operator.gradient, noise=0.5)
+    assert pair.converged
+    assert pair.hvps < plain.hvps
+    assert pair.value == pytest.approx(plain.value, rel=1e-3)
+    least, most = 1 + 2 * pair.hvps, 2 + 2 * pair.hvps + 2 * 8 / SHARE + 1 / SHARE
+    assert least < pair.gradient_equivalents <= most
+    assert pair.error <= 1e-3 * pair.value
+
+
+@pytest.mark.parametrize(
+    ("n", "steps"), [(SAMPLES, 0), (400, 300)], ids=["every sample pulls alike at init", "too few samples"]
+)
+def test_nothing_is_looked_at_where_a_few_do_not_stand_for_all(n: int, steps: int) -> None:
+    model, x, y = trained(0, steps)
+    assert scout(HessianOperator(model, cross_entropy, (x[:n], y[:n])), 0) is None
+
+
+def test_nothing_is_looked_at_where_samples_see_each_other() -> None:
+    model, x, y = trained(0, 300)
+    operator = HessianOperator(
+        model, lambda output, y: cross_entropy(output - output.mean(0), y), (x, y), chunk=SAMPLES
+    )
+    assert scout(operator, 0) is None
+
+
+def test_of_a_hundred_solves_none_misses_its_tolerance_and_says_converged() -> None:
+    looked = 0
+    for seed in range(50):
+        steps, noise = (0, 10, 50, 200, 600)[seed % 5], (0.0, 0.1)[seed % 2]
+        model, x, y = trained(seed, steps, noise)
+        operator = HessianOperator(model, cross_entropy, (x, y))
+        looked += scout(operator, seed) is not None
+        truth = float(torch.linalg.eigvalsh(explicit(operator))[-1])
+        for tol in (1e-3, 1e-4):
+            pair = max_eigenvalue(model, cross_entropy, (x, y), tol=tol, seed=seed)
+            assert abs(pair.value - truth) <= tol * truth or not pair.converged, (seed, tol, str(pair))
+    assert looked >= 10
+
+
+class Twins(nn.Module):
+    """Two copies of one network on halves of the input."""
+
+    def __init__(self, one: nn.Module, other: nn.Module) -> None:
+        super().__init__()
+        self.one, self.other = one, other
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([self.one(x[:, :6]), self.other(x[:, 6:])], 1)
+
+
+def twin_loss(output: Tensor, y: Tensor) -> Tensor:
+    return cross_entropy(output[:, 0], y[:, 0]) + cross_entropy(output[:, 1], y[:, 1])
+
+
+def test_a_second_eigenvalue_that_the_few_samples_hide_is_found() -> None:
+    """Two blocks whose samples differ by a permutation: λ₁ and λ₂ are close on all samples, and apart on a few."""
+    hidden = 0
+    for seed in range(30):
+        model, x, y = trained(seed, 300)
+        draw = np.random.default_rng(seed)
+        order = torch.from_numpy(draw.permutation(SAMPLES))
+        both = torch.cat([x, x[order] * (1 + 10 ** draw.uniform(-3, -2))], 1)
+        targets = torch.stack([y, y[order]], 1)
+        twins = Twins(model, trained(seed, 300)[0])
+        operator = HessianOperator(twins, twin_loss, (both, targets))
+        values = torch.linalg.eigvalsh(explicit(operator))
+        pair = largest(operator, seed=seed)
+        assert abs(pair.value - values[-1]) <= 1e-3 * values[-1] or not pair.converged, (seed, str(pair))
+        hidden += scout(operator, seed) is not None and bool(values[-2] > 0.97 * values[-1])
+    assert hidden >= 10
+
+
+def test_a_known_second_eigenvalue_ends_the_solve_earlier_only_where_it_is_clearly_below() -> None:
+    values = torch.cat([torch.tensor([1.0, APART]), torch.linspace(-0.1, 0.1, 100)]).double()
+    operator = MatrixOperator(torch.diag(values))
+    plain = lanczos(operator)
+    known, close = lanczos(operator, second=APART), lanczos(operator, second=0.9)
+    assert known.hvps < plain.hvps == close.hvps
+    assert known.value == pytest.approx(1.0, rel=1e-3)
+    assert known.error <= 1e-3 * known.value
+    assert "residual²/gap" in known.reason
