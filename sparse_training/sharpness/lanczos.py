@@ -17,8 +17,12 @@ from sparse_training.sharpness.krylov import Array, Krylov, Ritz, random_unit
 # pair at the top); r ≤ 0.25·tol·|λ| made 0.5 %, r ≤ 0.05·tol·|λ| 3 in 4,000, r ≤ 0.02·tol·|λ| 1 in 4,000.
 RESIDUAL_LIMIT = 0.02
 # Where λ₂ is known from elsewhere, r²/gap bounds the error (Kato 1949, Temple 1928). A gap below a fifth of λ is not
-# believed, and the margin covers one that is overestimated tenfold.
-GAP_LIMIT, GAP_MARGIN = 0.2, 10
+# believed, and the margin covers one that is overestimated tenfold. Nor is it believed before the random part of the
+# start has led to a second Ritz pair with a residual below half its value: what a few samples show may hide a larger
+# eigenvalue of the others, and until then this space has not looked for it.
+GAP_LIMIT, GAP_MARGIN, SEEN = 0.2, 10, 0.5
+# Products before anything is believed: a start that is an eigenvector by itself has no residual.
+FEWEST = 3
 
 
 def lanczos(
@@ -116,12 +120,14 @@ def _apart(ritz: Ritz, k: int) -> bool:
 def errors(ritz: Ritz, k: int, second: float | None) -> Array:
     """Bounds on the errors of the first k values, (k,): their residuals, or GAP_MARGIN · residual²/gap.
 
-    The latter for the first value, where the gap to the larger of `second` and the second Ritz value is clear.
+    The latter for the first value, where the gap to the larger of `second` and the second Ritz value is clear and that
+    second pair has been found.
     """
     bounds: Array = ritz.residuals[:k].copy()
     if second is not None and len(ritz.values) > 1:
         gap = float(ritz.values[0] - max(ritz.values[1], second))
-        if gap >= max(GAP_LIMIT * abs(float(ritz.values[0])), 2 * bounds[0]):
+        found = ritz.residuals[1] <= SEEN * abs(ritz.values[1])
+        if found and gap >= max(GAP_LIMIT * abs(float(ritz.values[0])), 2 * bounds[0]):
             bounds[0] = min(bounds[0], GAP_MARGIN * bounds[0] ** 2 / gap)
     return bounds
 
@@ -135,6 +141,7 @@ def verdict(
     target, floor = tol * values, FLOOR[dtype] * float(np.abs(ritz.values).max())
     converged = residuals <= np.minimum(target, np.maximum(RESIDUAL_LIMIT * target, floor))
     converged |= (bounds < residuals) & (bounds <= target)
+    converged &= krylov.steps >= FEWEST or krylov.exhausted
     worst = int(np.argmax(bounds - target))
     kind = "residual" if bounds[worst] == residuals[worst] else f"{GAP_MARGIN} residual²/gap"
     told = f"{kind} {bounds[worst]:.1e}, tolerance {target[worst]:.1e}"

@@ -70,7 +70,7 @@ def largest(
     seen = scout(hessian, seed)
     second, looked, noise = None, 0.0, 0.1
     if seen:
-        second, looked, noise = seen.second, seen.gradient_equivalents, 0.05
+        second, looked, noise = seen.second, seen.gradient_equivalents, 0.1
         if start is None or abs(cosine(start, seen.direction)) < ALIGNED:
             start = seen.direction
         start = start / start.norm() + seen.beside

@@ -1,5 +1,6 @@
 """Networks small enough for an explicit Hessian in float64."""
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -7,6 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small are faster so, and two test processes do not wait for each other's threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 class Attention(nn.Module):

@@ -96,6 +96,33 @@ def test_of_a_hundred_solves_none_misses_its_tolerance_and_says_converged() -> N
     assert looked >= 10
 
 
+def test_an_eigenvalue_that_only_the_easy_samples_have_is_found() -> None:
+    """Least squares where 5 % of the samples are outliers along one direction, and the rest fit along a sharper one.
+
+    What remains is a random part of the start that is almost orthogonal to the sharper one; a second start tells it.
+    """
+    samples, hard, width, missed = 2000, 100, 100, 0
+    for seed, ratio in enumerate([1.05, 1.1, 1.3, 2.0] * 15):
+        draw = torch.Generator().manual_seed(seed)
+        x = 0.02 * torch.randn(samples, width, generator=draw, dtype=torch.float64)
+        x[:hard, 0] += (samples / hard) ** 0.5
+        x[hard:, 1] += (ratio * samples / (samples - hard)) ** 0.5
+        model = nn.Linear(width, 1, bias=False).double()
+        y = model(x).detach() + 0.01 * torch.randn(samples, 1, generator=draw, dtype=torch.float64)
+        y[:hard] += 5
+        loss = nn.functional.mse_loss
+        seen = scout(HessianOperator(model, loss, (x, y)), seed)
+        assert seen is not None
+        assert abs(seen.direction[0]) > 0.99
+        truth = float(torch.linalg.eigvalsh(2 * x.T @ x / samples)[-1])
+        for second_start in (False, True):
+            pair = max_eigenvalue(model, loss, (x, y), seed=seed, second_start=second_start)
+            if pair.converged and abs(pair.value - truth) > 1e-3 * truth:
+                assert not second_start
+                missed += 1
+    assert missed <= 1
+
+
 class Twins(nn.Module):
     """Two copies of one network on halves of the input."""
 
