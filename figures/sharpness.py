@@ -107,12 +107,15 @@ def figure_of(files: Sequence[Path]) -> "Figure":
                 return density_figure({name: saved[name] for name in ("grid", "mean", "low", "high")})
         except (OSError, EOFError, ValueError, KeyError, BadZipFile):
             raise InputError(f"file={str(files[0])!r} cannot be read as a spectral density") from None
-    tables = {_name(path): _rows(path) for path in files}
+    names = [_name(path) for path in files]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in files]
+    tables = {name: _rows(path) for name, path in zip(names, files, strict=True)}
     columns = set.intersection(*(set(rows[0]) for rows in tables.values()))
     if {"epoch", "quantity", "space", "value", "converged"} <= columns:
         return eigenvalues_figure(tables)
     if len(files) == 1 and {"t", "loss", "parabola"} <= columns:
-        return line_figure(tables[_name(files[0])])
+        return line_figure(tables[names[0]])
     raise InputError(f"file={str(files[-1])!r} is no table of eigenvalues, nor a single line.csv or density.npz")
 
 

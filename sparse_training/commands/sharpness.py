@@ -61,10 +61,21 @@ def run(args: argparse.Namespace) -> None:
     from commons.checks import refuse
     from commons.files import output_directory, write_csv
     from commons.tables import aligned
+    from sparse_training.runs import Run
 
     named = [source for source in args.source if ":" in source and not Path(source).exists()]
     if named and (len(args.source) > 1 or args.checkpoint is None or args.out is None):
         refuse("source", named[0], "alone, with --checkpoint and --out", "give one module:callable and its state dict")
+    if not named and (args.checkpoint is not None or args.masks is not None):
+        refuse("source", args.source[0], "a module:callable, which --checkpoint and --masks are for")
+    if args.line and "theta" not in args.space:
+        refuse("space", " ".join(args.space), "with theta, along whose top eigenvector --line goes")
+    if args.out and len({Path(source).name for source in args.source}) < len(args.source):
+        refuse("source", " ".join(args.source), "of different names, by which the files in --out are told apart")
+    _check_device(args.device)
+    for source in () if named else args.source:
+        if not Run(Path(source)).epochs:
+            refuse("source", source, "a run with saved networks", "train it with checkpoints")
     for source in args.source:
         folder = output_directory("out", args.out or Path(source) / "sharpness")
         prefix = f"{Path(source).name}-" if len(args.source) > 1 and args.out else ""
@@ -78,6 +89,17 @@ def run(args: argparse.Namespace) -> None:
         for row in rows:
             if row["converged"] is False:
                 print(f"epoch {row['epoch']}, {row['quantity']}: NOT CONVERGED: {row['reason']}")
+
+
+def _check_device(name: str) -> None:
+    import torch
+
+    from commons.checks import refuse
+
+    try:
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError, NotImplementedError):
+        refuse("device", name, "a device at hand")
 
 
 def _of_run(args: argparse.Namespace, path: Path) -> "Networks":
@@ -110,11 +132,14 @@ def _measure(
     prefix: str,
 ) -> "Iterator[list[dict[str, Any]]]":
     """Rows of everything asked, as each network is done; densities and lines go to files of their own."""
+    from dataclasses import replace
+
     from commons.cli import progress
     from sparse_training.sharpness import report
     from sparse_training.sharpness.along import Question, along
 
-    asked = [("largest", space) for space in args.space] + ([("smallest", "theta")] if args.smallest else [])
+    spaces = sorted(args.space, key=lambda space: space != "theta")  # what is extra belongs to theta
+    asked = [("largest", space) for space in spaces] + ([("smallest", "theta")] if args.smallest else [])
     with progress() as bar:
         task = bar.add_task("sharpness", total=len(asked) * count)
         for which, space in asked:
@@ -125,13 +150,14 @@ def _measure(
                 rows = [report.row(checkpoint, hessian, question, quantity=quantity, **columns)]
                 if (which, space) == asked[0]:
                     stem = prefix + ("network" if checkpoint.epoch is None else f"epoch-{checkpoint.epoch:04}")
+                    in_theta = replace(question, space="theta")
                     if args.trace:
-                        rows.append(report.trace_row(checkpoint, hessian, question))
+                        rows.append(report.trace_row(checkpoint, hessian, in_theta))
                     if args.layers:
-                        rows += report.layer_rows(checkpoint, hessian, batch, question)
+                        rows += report.layer_rows(checkpoint, hessian, batch, in_theta)
                     if args.density:
                         report.save_density(folder / f"{stem}-density.npz", hessian, args.seed)
-                    if args.line and space == "theta":
+                    if args.line:
                         report.save_line(folder / f"{stem}-line.csv", hessian, pair)
                 epoch = "" if checkpoint.epoch is None else f"epoch {checkpoint.epoch}, "
                 bar.console.print(f"{epoch}{quantity} in {space}: {pair}", highlight=False, soft_wrap=True)

@@ -98,3 +98,4 @@ def along(
             pair = lanczos(operator, which=question.which, tol=question.tol, start=start, seed=question.seed)
         start = pair.vector
         yield checkpoint, hessian, pair
+        del hessian, operator  # two kept graphs at a time would be one too many

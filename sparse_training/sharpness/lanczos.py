@@ -3,6 +3,8 @@
 It never calls an eigenvalue converged whose residual is above the tolerance.
 """
 
+import math
+
 import numpy as np
 from torch import Tensor
 
@@ -71,8 +73,7 @@ def top(
     spent, before = operator.gradient_equivalents, operator.products
     first = random_unit(operator, seed)
     if start is not None:
-        start = start.to(operator.device, operator.dtype)
-        first = start / start.norm() + noise * first
+        first = unit(operator, start) + noise * first
     share = 1.0 if start is None else noise / (1 + noise)
     krylov = Krylov(operator, first, max(basis, 2 * k + 8), sign=sign, seed=seed)
     found: Array | None = None  # values before the present search for copies
@@ -90,6 +91,8 @@ def top(
             krylov.restart(ritz, k, random_unit(operator, seed, "copies", operator.products))
         elif reason:
             break
+        elif krylov.exhausted:  # with fewer than k pairs: eigenvalues that are one and the same show once a start
+            krylov.restart(ritz, krylov.steps, random_unit(operator, seed, "exhausted", operator.products))
         elif krylov.steps == krylov.capacity:
             krylov.restart(ritz, max(krylov.capacity // 2, k + 1))
     bound, bounds = float("nan"), errors(ritz, k, second)
@@ -110,6 +113,17 @@ def top(
         )
         for i in range(min(k, krylov.steps))
     ]
+
+
+def unit(operator: SymmetricOperator, start: Tensor) -> Tensor:
+    """The start (size,) as a unit vector of the operator; InputError where it has another shape, or no direction."""
+    if start.shape != (operator.size,):
+        refuse("start", tuple(start.shape), f"of shape ({operator.size},)")
+    start = start.to(operator.device, operator.dtype)
+    length = float(start.norm())
+    if not 0 < length < math.inf:
+        refuse("start", f"of length {length}", "a finite vector that is not zero")
+    return start / length
 
 
 def _apart(ritz: Ritz, k: int) -> bool:

@@ -102,8 +102,10 @@ class HessianOperator(SymmetricOperator):
         with evaluation(model):
             if self.graph == "auto":
                 self._choose_graph(memory)
-            if (len(batches) > 1 or self.chunk < self.samples) and self._batches and not self._is_mean():
-                refuse("loss", "this", "a mean over independent samples", "pass one batch as one chunk")
+            apart = len(batches) > 1 or self.chunk < self.samples or (group is not None and group.size() > 1)
+            if apart and self._some_process_says(bool(self._batches) and not self._is_mean()):
+                name = getattr(loss, "__name__", type(loss).__name__)
+                refuse("loss", name, "a mean over independent samples", "pass all samples as one batch and one chunk")
             self._products = self._differentiate()
 
     @property
@@ -202,9 +204,17 @@ class HessianOperator(SymmetricOperator):
         if self.graph == "rebuilt":
             self.chunk = max(1, min(self.chunk, int(limit / each)))
 
+    def _some_process_says(self, yes: bool) -> bool:
+        return bool(self._summed(torch.tensor(float(yes), device=self.device)) > 0)
+
     def _is_mean(self) -> bool:
-        """Whether the loss is a mean over samples that do not see each other: on three samples, together and apart."""
-        x, y = (part[:3] for part in self._batches[0])
+        """Whether the loss is a mean over samples that do not see each other: on three samples, together and apart.
+
+        They are the first, the middle and the last of a batch, which are of different classes where it is sorted.
+        """
+        x, y = self._batches[0]
+        three = torch.tensor(sorted({0, len(x) // 2, len(x) - 1}))
+        x, y = x[three.to(x.device)], y[three.to(y.device)]
         losses = []
         for part in (slice(None), slice(0, 1), slice(1, None)):
             if len(x[part]):

@@ -15,7 +15,7 @@ from sparse_training.seeding import derive
 from sparse_training.sharpness.batches import Data
 from sparse_training.sharpness.eigenpair import Eigenpair
 from sparse_training.sharpness.krylov import random_unit
-from sparse_training.sharpness.lanczos import lanczos
+from sparse_training.sharpness.lanczos import lanczos, unit
 from sparse_training.sharpness.operator import HessianOperator, Loss
 from sparse_training.sharpness.power import power_iteration
 from sparse_training.sharpness.scout import scout
@@ -68,9 +68,10 @@ def largest(
     else at the gradient, which leans to the top of the spectrum and costs nothing.
     """
     seen = scout(hessian, seed)
+    start = None if start is None else unit(hessian, start)
     second, looked, noise = None, 0.0, 0.1
     if seen:
-        second, looked, noise = seen.second, seen.gradient_equivalents, 0.1
+        second, looked = seen.second, seen.gradient_equivalents
         if start is None or abs(cosine(start, seen.direction)) < ALIGNED:
             start = seen.direction
         start = start / start.norm() + seen.beside

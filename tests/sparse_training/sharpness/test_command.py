@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors.torch import save_file
 
+from commons import InputError
 from sparse_training import models
 from sparse_training.__main__ import parser
 from sparse_training.config import Config
@@ -104,3 +105,24 @@ def test_mistakes_are_one_line(
     assert stopped.value.code == 2
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["missing"], "folder of a run"),
+        (["RUN", "--device", "cuda:99"], "device"),
+        (["RUN", "--space", "flow", "--line"], "theta"),
+        (["RUN", "--checkpoint", "weights.safetensors"], "module:callable"),
+    ],
+    ids=str,
+)
+def test_a_mistake_is_told_before_anything_is_written(
+    run: Run, options: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["sharpness", *(str(run.path) if option == "RUN" else option for option in options), "--out", "new"]
+    arguments = parser().parse_args(command)
+    with pytest.raises(InputError, match=message):
+        arguments.run(arguments)
+    assert not list(tmp_path.iterdir())

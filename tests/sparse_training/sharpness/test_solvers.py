@@ -88,6 +88,17 @@ def test_top_finds_every_copy_of_a_multiple_eigenvalue() -> None:
     assert (vectors @ vectors.T - torch.eye(5)).abs().max() < 1e-5
 
 
+def test_top_of_fewer_distinct_values_than_pairs() -> None:
+    assert [pair.value for pair in top(MatrixOperator(torch.eye(20)), 3)] == pytest.approx([1, 1, 1])
+    assert [pair.value for pair in top(MatrixOperator(torch.zeros(6, 6)), 2)] == [0, 0]
+
+
+@pytest.mark.parametrize("start", [torch.zeros(3), torch.tensor([1.0, np.nan, 0]), torch.ones(2)], ids=str)
+def test_a_start_without_direction_or_of_another_shape_is_refused(start: Tensor) -> None:
+    with pytest.raises(InputError, match="start"):
+        lanczos(Diagonal(np.array([1.0, 2, 3])), start=start)
+
+
 def test_restarts_reach_the_same_pair() -> None:
     values = spectrum("edge", np.random.default_rng(0))
     pair = lanczos(Diagonal(values), tol=1e-5, basis=12)
