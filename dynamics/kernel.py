@@ -209,7 +209,7 @@ def locate(kernel: Kernel, block: Block, fixed: torch.Tensor, limits: torch.Tens
     return torch.cat([torch.where(move, at, block[:rows]), block[rows : rows + 2]])
 
 
-LOCATIONS = 5
+LOCATIONS = 4
 
 
 @lru_cache(maxsize=64)

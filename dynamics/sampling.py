@@ -28,7 +28,7 @@ def sample_paths(
         refuse("times", times, "a non-empty list of times that starts at 0 or later and does not decrease")
     a, w = (x.ravel() for x in broadcast(a0=a0, w0=w0))
     later = t > 0
-    ends = integrate(flow, a, w, horizon=t[later, None], rtol=rtol, atol=rtol * 1e-3, arrival=arrival)
+    ends = integrate(flow, a, w, horizon=t[later, None], rtol=rtol, arrival=arrival)
     missed = (ends.outcome == Outcome.UNDECIDED) & (ends.reason != Reason.HORIZON)
     paths = []
     for start, at in ((a, ends.a), (w, ends.w)):
