@@ -115,7 +115,7 @@ def pick(condition: torch.Tensor, first: State, second: State) -> State:
 def advance(system: System, pair: Pair, block: Block, fixed: torch.Tensor, limits: torch.Tensor) -> Block:
     """The block after one step of every column whose reason is 0; limits as in `march.Limits`."""
     rtol, atol, most, _, _ = limits
-    tiny = torch.finfo(block.dtype).eps
+    eps = torch.finfo(block.dtype).eps
     state, slope, t, steps, reason, h = system.unpack(block)
     given, horizon = list(fixed[:-1]), fixed[-1]
     running = reason == 0
@@ -135,7 +135,7 @@ def advance(system: System, pair: Pair, block: Block, fixed: torch.Tensor, limit
     steps = torch.where(running, steps + 1, steps)
     h = torch.where(running, torch.where(hit, tried, tried * growth), h)
     ended = torch.where(steps >= most, STEPS, torch.zeros_like(t))
-    ended = torch.where(h > 8 * tiny * t, ended, ROUNDOFF)
+    ended = torch.where(h > 8 * eps * t, ended, ROUNDOFF)
     ended = torch.where(t >= horizon, HORIZON, ended)
     reason = torch.where(hit, event, torch.where(running, ended, reason))
     return system.pack(pick(move, new, state), pick(move, new_slope, slope), t, steps, reason, h)
