@@ -3,6 +3,7 @@
 One process needs none of it: every function is then the identity.
 """
 
+import gc
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
@@ -91,6 +92,7 @@ def joined(device: torch.device) -> Iterator[World]:
         yield World(dist.get_rank(), dist.get_world_size())
     finally:
         if ours:
+            gc.collect()  # a graph in a cycle that still holds the group would end its threads only at exit, and crash
             dist.destroy_process_group()
 
 
