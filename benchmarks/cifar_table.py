@@ -19,8 +19,8 @@ import torch
 from commons.files import write_csv, write_text
 from commons.statistics import mean_interval
 from commons.tables import aligned
-from sparse_training.config import Config
-from sparse_training.runs import Run
+from sparse_training.runs.config import Config
+from sparse_training.runs.run import Run
 
 DENSITIES = (0.2, 0.1, 0.05)
 GRACE = 20  # seconds for a run to save itself

@@ -10,8 +10,8 @@ from commons.files import output_directory, write_csv, write_text
 from commons.parallel import run_jobs
 from commons.statistics import Interval, mean_interval, paired_interval
 from commons.tables import aligned
-from sparse_training.config import Config
-from sparse_training.engine import train
+from sparse_training.runs.config import Config
+from sparse_training.training.loop import train
 
 DENSITY = 0.02
 SEEDS = range(5)

@@ -31,10 +31,10 @@ def measure(folder: str, preset: str, density: float, arm: str, seed: int) -> di
     from torch.nn.functional import cross_entropy
 
     from sparse_training import data
-    from sparse_training.config import Config
-    from sparse_training.engine import train
-    from sparse_training.runs import Run
+    from sparse_training.runs.config import Config
+    from sparse_training.runs.run import Run
     from sparse_training.sharpness import max_eigenvalue
+    from sparse_training.training.loop import train
 
     settings = [f"seed={seed}", f"mask.density={density}", *ARMS[arm]]
     path = Path(folder) / f"arm{list(ARMS).index(arm)}-density{density:g}-seed{seed}"

@@ -11,14 +11,14 @@ from pathlib import Path
 import torch
 
 from commons.tables import aligned
-from sparse_training.config import Config
-from sparse_training.distributed import join
 from sparse_training.masks import make_masks
 from sparse_training.models import build
-from sparse_training.passes import Passes
-from sparse_training.preparation import prepare
 from sparse_training.reparam import sparsify
+from sparse_training.runs.config import Config
 from sparse_training.signs import SignTracker, flip_table
+from sparse_training.training.distributed import join
+from sparse_training.training.passes import Passes
+from sparse_training.training.setup import prepare
 
 
 def share_of_an_epoch(preset: str, epochs: int, folder: Path) -> dict[str, object]:

@@ -16,10 +16,10 @@ from torch import Tensor
 from commons.files import output_directory, write_csv
 from commons.tables import aligned
 from sparse_training import models
-from sparse_training.config import Config
 from sparse_training.masks import Masks, make_masks
-from sparse_training.passes import Passes, computing
 from sparse_training.reparam import sparsify
+from sparse_training.runs.config import Config
+from sparse_training.training.passes import Passes, computing
 
 VARIANTS = {"dense": "none", "static mask": "none", "Sign-In": "sign-in", "HAM": "ham"}
 DENSITY = 0.1

@@ -7,28 +7,29 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dynamics.diagram import PhaseDiagram as PhaseDiagram
-    from dynamics.diagram import Sweep as Sweep
     from dynamics.discrete import Descent as Descent
     from dynamics.discrete import gradient_descent as gradient_descent
     from dynamics.discrete import sgd as sgd
+    from dynamics.factors import integrate_factors as integrate_factors
+    from dynamics.nd import integrate_nd as integrate_nd
     from dynamics.outcome import Outcome as Outcome
     from dynamics.outcome import Reason as Reason
     from dynamics.phase import phase_diagram as phase_diagram
+    from dynamics.results import PhaseDiagram as PhaseDiagram
+    from dynamics.results import Sweep as Sweep
     from dynamics.sampling import sample_paths as sample_paths
-    from dynamics.spatial import integrate_factors as integrate_factors
-    from dynamics.spatial import integrate_nd as integrate_nd
     from dynamics.trajectories import Trajectories as Trajectories
     from dynamics.trajectories import integrate as integrate
 
 _HOME = {
-    "diagram": ["PhaseDiagram", "Sweep"],
+    "results": ["PhaseDiagram", "Sweep"],
     "discrete": ["Descent", "gradient_descent", "sgd"],
     "trajectories": ["Trajectories", "integrate"],
     "outcome": ["Outcome", "Reason"],
     "phase": ["phase_diagram"],
     "sampling": ["sample_paths"],
-    "spatial": ["integrate_factors", "integrate_nd"],
+    "factors": ["integrate_factors"],
+    "nd": ["integrate_nd"],
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 __all__ = sorted(_MODULE)

@@ -14,7 +14,7 @@ from commons.cli import Parser, progress
 from commons.files import output_directory
 
 if TYPE_CHECKING:
-    from theory.parametrization import Flow
+    from theory.flows import Flow
 
 FLOWS = ("standard", "sign-in", "power")
 

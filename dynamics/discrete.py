@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from commons import broadcast, number, refuse
 from dynamics.outcome import Outcome
 from theory import reset
+from theory.flows import Flow, SignIn, Standard
 from theory.neuron import A, W, loss_negative, loss_positive
-from theory.parametrization import Flow, SignIn, Standard
 
 BOUND = 1e6
 Slopes = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]

@@ -12,8 +12,9 @@ import sympy as sp
 import torch
 
 from commons import refuse
+from theory.charts import Chart, Identity, Product, SignedPower
+from theory.flows import Flow
 from theory.neuron import loss_negative, loss_positive
-from theory.parametrization import Chart, Flow, Identity, Product, SignedPower
 
 State = tuple[torch.Tensor, ...]
 Field = Callable[[State, Sequence[torch.Tensor]], State]

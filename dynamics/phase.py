@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from commons import number
 from commons.files import output_directory, write_whole
-from dynamics.diagram import PhaseDiagram
 from dynamics.outcome import Outcome
+from dynamics.results import PhaseDiagram
 from dynamics.trajectories import (
     ARRIVAL,
     WORTH_COMPILING,
@@ -28,7 +28,7 @@ from dynamics.trajectories import (
     integrate,
 )
 from theory import margin, recovers
-from theory.parametrization import Flow
+from theory.flows import Flow
 
 CHUNK = 1 << 19
 COARSEST = 16

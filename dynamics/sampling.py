@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from commons import broadcast, finite, refuse
 from dynamics.outcome import Outcome, Reason
 from dynamics.trajectories import integrate
-from theory.parametrization import Flow
+from theory.flows import Flow
 
 
 def sample_paths(

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from commons import number, refuse
 from commons.statistics import wilson
-from dynamics.diagram import Array, Sweep
 from dynamics.discrete import gradient_descent, sgd
 from dynamics.fields import half_plane
-from dynamics.march import Limits
+from dynamics.nd import integrate_nd
 from dynamics.outcome import Outcome
 from dynamics.phase import describe
-from dynamics.spatial import integrate_nd
+from dynamics.results import Array, Sweep
 from dynamics.trajectories import ARRIVAL, OUTCOME_OF, follow, integrate
+from dynamics.workers import Limits
 from theory import escape_learning_rate
-from theory.parametrization import Flow, SignIn, Standard
+from theory.flows import Flow, SignIn, Standard
 
 DIMENSIONS = (1, 2, 3, 5, 8, 16, 32, 64)
 SIGNS = ((1, 1), (1, -1), (-1, 1), (-1, -1))

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from commons import InputError, broadcast, finite, number, refuse
+from dynamics.events import planar
 from dynamics.fields import HalfPlane, half_plane
-from dynamics.kernel import System
-from dynamics.march import Limits, march
 from dynamics.outcome import CROSSED, DEAD, RUNNING, SADDLE, SEPARATRIX, TEACHER, WALL, Reason
-from dynamics.planar import planar
-from dynamics.tableau import dormand_prince_8
-from theory.parametrization import Flow
+from dynamics.stepper import System
+from dynamics.tableaux import dormand_prince_8
+from dynamics.workers import Limits, march
+from theory.flows import Flow
 
 ARRIVAL = 1e-3
 CLOSE, CLOSEST, AT_SADDLE = 2e-2, 1e-5, 1e-8

@@ -13,7 +13,7 @@ from commons.files import write_json
 from commons.parallel import run_jobs
 
 if TYPE_CHECKING:
-    from sparse_training.runs import Run
+    from sparse_training.runs.run import Run
 
 PRESETS = {"mlp": "digits-mlp", "cnn": "digits-cnn"}
 ARMS: dict[str, tuple[str, ...]] = {
@@ -51,7 +51,7 @@ class Trained:
 
     @property
     def run(self) -> "Run":
-        from sparse_training.runs import Run
+        from sparse_training.runs.run import Run
 
         return Run(self.path)
 
@@ -91,8 +91,8 @@ def _place(out: Path, model: str, arm: str, seed: int) -> Path:
 
 
 def _train(preset: str, settings: Sequence[str], seed: int, device: str, path: Path) -> None:
-    from sparse_training.config import Config
-    from sparse_training.engine import train
+    from sparse_training.runs.config import Config
+    from sparse_training.training.loop import train
 
     path.parent.mkdir(parents=True, exist_ok=True)
     train(Config.preset(preset).with_set([*settings, f"seed={seed}", f"engine.device={device}"]), path)
@@ -101,10 +101,10 @@ def _train(preset: str, settings: Sequence[str], seed: int, device: str, path: P
 def _transplant(source: Path, signs: str, magnitudes: str, seed: int, device: str, path: Path) -> None:
     """Train the source's network from a start of its own mask and chosen signs and magnitudes; nothing else is kept."""
     from sparse_training import models
-    from sparse_training.engine import train
-    from sparse_training.networks import save_network
-    from sparse_training.runs import Run
+    from sparse_training.runs.checkpoint import save_network
+    from sparse_training.runs.run import Run
     from sparse_training.seeding import derive
+    from sparse_training.training.loop import train
     from sparse_training.transplant import Cell, Source, build_start
 
     run = Run(source)
@@ -127,7 +127,7 @@ def _measure_curvature(path: Path, seed: int, device: str) -> None:
     from torch.nn.functional import cross_entropy
 
     from sparse_training import data
-    from sparse_training.runs import Run
+    from sparse_training.runs.run import Run
     from sparse_training.sharpness import HessianOperator, power_iteration
 
     file = _curvature_file(path)

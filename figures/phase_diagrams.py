@@ -12,8 +12,8 @@ import sympy as sp
 import theory
 from dynamics import Outcome, PhaseDiagram, sample_paths
 from figures.style import COLUMN
+from theory.flows import Flow
 from theory.neuron import A, W, vector_field
-from theory.parametrization import Flow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

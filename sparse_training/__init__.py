@@ -7,36 +7,34 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sparse_training.config import Config as Config
-    from sparse_training.engine import NonFiniteError as NonFiniteError
-    from sparse_training.engine import PreemptedError as PreemptedError
-    from sparse_training.engine import Summary as Summary
-    from sparse_training.engine import train as train
     from sparse_training.masks import Masks as Masks
     from sparse_training.masks import make_masks as make_masks
     from sparse_training.masks import prunable as prunable
-    from sparse_training.networks import load_network as load_network
-    from sparse_training.networks import save_network as save_network
     from sparse_training.reparam import HAM as HAM
     from sparse_training.reparam import PILoT as PILoT
     from sparse_training.reparam import SignIn as SignIn
     from sparse_training.reparam import Sparse as Sparse
     from sparse_training.reparam import Spred as Spred
     from sparse_training.reparam import sparsify as sparsify
+    from sparse_training.runs import Config as Config
     from sparse_training.runs import Run as Run
+    from sparse_training.runs import load_network as load_network
+    from sparse_training.runs import save_network as save_network
     from sparse_training.sharpness import HessianOperator as HessianOperator
     from sparse_training.sharpness import max_eigenvalue as max_eigenvalue
     from sparse_training.signs import SignTracker as SignTracker
+    from sparse_training.training import NonFiniteError as NonFiniteError
+    from sparse_training.training import PreemptedError as PreemptedError
+    from sparse_training.training import Summary as Summary
+    from sparse_training.training import train as train
 
 _HOME = {
-    "config": ["Config"],
-    "engine": ["NonFiniteError", "PreemptedError", "Summary", "train"],
     "masks": ["Masks", "make_masks", "prunable"],
-    "networks": ["load_network", "save_network"],
     "reparam": ["HAM", "PILoT", "SignIn", "Sparse", "Spred", "sparsify"],
-    "runs": ["Run"],
+    "runs": ["Config", "Run", "load_network", "save_network"],
     "sharpness": ["HessianOperator", "max_eigenvalue"],
     "signs": ["SignTracker"],
+    "training": ["NonFiniteError", "PreemptedError", "Summary", "train"],
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 __all__ = sorted(_MODULE)

@@ -12,8 +12,8 @@ from typing import Any
 from commons.checks import choice, number
 from commons.parallel import run_jobs
 from commons.statistics import holm, mean_interval, paired_interval, paired_p_value
-from sparse_training.config import Config
-from sparse_training.engine import train
+from sparse_training.runs.config import Config
+from sparse_training.training.loop import train
 
 DENSITIES = (0.2, 0.1, 0.05)
 SCORES = ("random", "snip", "grasp", "synflow")
@@ -142,7 +142,7 @@ def _row(variant: Variant, accuracies: dict[str, list[float]], p: float | None) 
 
 def _trained(toml: str, out: str) -> float:
     """Test accuracy in percent of a run, trained now or earlier."""
-    from sparse_training.settings import from_toml
+    from sparse_training.runs.toml import from_toml
 
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     return train(Config.from_tree(from_toml(toml, out)), out).test_accuracy

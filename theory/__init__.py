@@ -7,26 +7,24 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from theory.charts import Chart as Chart
+    from theory.charts import Identity as Identity
+    from theory.charts import Product as Product
+    from theory.charts import SignedPower as SignedPower
     from theory.discrete import beta_after_steps as beta_after_steps
     from theory.discrete import beta_under_weight_decay as beta_under_weight_decay
     from theory.discrete import escape_learning_rate as escape_learning_rate
+    from theory.flows import ChartFlow as ChartFlow
+    from theory.flows import Flow as Flow
+    from theory.flows import Power as Power
+    from theory.flows import SignIn as SignIn
+    from theory.flows import Standard as Standard
     from theory.invariants import fate as fate
     from theory.invariants import invariant as invariant
     from theory.invariants import limit_point as limit_point
     from theory.invariants import margin as margin
     from theory.invariants import recovers as recovers
     from theory.invariants import separatrix as separatrix
-    from theory.parametrization import Chart as Chart
-    from theory.parametrization import ChartFlow as ChartFlow
-    from theory.parametrization import Flow as Flow
-    from theory.parametrization import Identity as Identity
-    from theory.parametrization import Power as Power
-    from theory.parametrization import Product as Product
-    from theory.parametrization import SignedPower as SignedPower
-    from theory.parametrization import SignIn as SignIn
-    from theory.parametrization import Standard as Standard
-    from theory.parametrization import metric as metric
-    from theory.parametrization import reset as reset
     from theory.probability import Balanced as Balanced
     from theory.probability import Gaussian as Gaussian
     from theory.probability import Probability as Probability
@@ -35,6 +33,8 @@ if TYPE_CHECKING:
     from theory.proof import Proof as Proof
     from theory.proof import Step as Step
     from theory.proof import Theorem as Theorem
+    from theory.redistribution import metric as metric
+    from theory.redistribution import reset as reset
     from theory.theorems import THEOREM_5_1 as THEOREM_5_1
     from theory.theorems import THEOREM_5_2 as THEOREM_5_2
     from theory.theorems import THEOREM_5_4 as THEOREM_5_4
@@ -50,19 +50,9 @@ _HOME = {
     "proof": ["Proof", "Step", "Theorem"],
     "theorems": ["THEOREMS", "THEOREM_5_1", "THEOREM_5_2", "THEOREM_5_4"],
     "invariants": ["fate", "invariant", "limit_point", "margin", "recovers", "separatrix"],
-    "parametrization": [
-        "Chart",
-        "ChartFlow",
-        "Flow",
-        "Identity",
-        "Power",
-        "Product",
-        "SignIn",
-        "SignedPower",
-        "Standard",
-        "metric",
-        "reset",
-    ],
+    "charts": ["Chart", "Identity", "Product", "SignedPower"],
+    "flows": ["ChartFlow", "Flow", "Power", "SignIn", "Standard"],
+    "redistribution": ["metric", "reset"],
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 __all__ = sorted(_MODULE)

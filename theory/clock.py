@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from theory.arrays import Array
+from theory.flows import Flow
 from theory.invariants import TINIEST_INVARIANT, angle_of_product, growth, orbit
-from theory.parametrization import Array, Flow
 from theory.quadrature import integrate
 from theory.roots import increasing_root
 

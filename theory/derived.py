@@ -16,7 +16,8 @@ from theory.quadrature import integrate
 from theory.roots import increasing_root
 
 if TYPE_CHECKING:
-    from theory.parametrization import Array, Chart
+    from theory.arrays import Array
+    from theory.charts import Chart
 
 U = sp.Symbol("u", real=True)
 TOLERANCE = 1e-12

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from commons import InputError, finite, number
-from theory.parametrization import Array
+from theory.arrays import Array
 
 
 def escape_learning_rate(a: ArrayLike) -> Array:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from commons import finite, number
-from theory.parametrization import Array, Flow
+from theory.arrays import Array
+from theory.flows import Flow
 from theory.roots import increasing_root
 
 CHUNK = 1 << 15  # starts whose radii fit in a core's cache

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import sympy as sp
 
-from theory.parametrization import Flow
+from theory.flows import Flow
 
 A, W = sp.symbols("a w", real=True)
 

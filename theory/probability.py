@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from commons import choice, number
-from theory.parametrization import Array, Flow
+from theory.arrays import Array
+from theory.flows import Flow
 from theory.quadrature import integrate
 
 FARTHEST = 12.0  # standard deviations; less than 1e-32 of a Gaussian lies beyond

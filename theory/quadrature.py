@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.parametrization import Array
+from theory.arrays import Array
 
 NODES, WEIGHTS = (np.asarray(x) for x in np.polynomial.legendre.leggauss(16))
 MOST_PANELS = 1 << 12

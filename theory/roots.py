@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.parametrization import Array
+from theory.arrays import Array
 
 Function = Callable[[Array, NDArray[np.intp]], tuple[Array, Array]]
 

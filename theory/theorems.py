@@ -5,9 +5,9 @@ The statements they rest on are in `theory.propositions`; no proof here is by nu
 
 import sympy as sp
 
+from theory.flows import SignIn, Standard
 from theory.invariants import fate
 from theory.neuron import loss_negative, loss_positive
-from theory.parametrization import SignIn, Standard
 from theory.proof import Theorem, at_least, equal, negative
 from theory.propositions.basins import BETA_LIMIT, ROUGH, SLIDING, UNBALANCED
 from theory.propositions.discretisation import BETA_DECAY, BETA_STEPS, ESCAPE

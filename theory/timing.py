@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from commons import InputError, finite
-from theory import standard
+from theory import closed_form
+from theory.arrays import Array
 from theory.clock import NEGLIGIBLE, SMALLEST_LOG, Clock, below, early, late_over, late_under
+from theory.flows import Flow, Standard
 from theory.invariants import growth, limit_point, recovers
-from theory.parametrization import Array, Flow, Standard
 
 SADDLE = 1e-60  # ρ_a²/ρ_w² − 1 that stands for 0, far below rounding
 LATEST = 45.0  # −ln|1 − aw| at which aw is 1 to every digit
@@ -93,7 +94,7 @@ def _time_above(a: Array, w: Array, flow: Flow, loss: Array, taught: NDArray[np.
     goal = np.where(over, 1 + 2 * np.sqrt(loss), 1 - 2 * np.sqrt(loss))
     time = np.where(taught | (goal < 0) | ((goal == 0) & (radius_a + radius_w < 0) & (flow.w.order < 2)), 0.0, np.inf)
     if isinstance(flow, Standard):
-        return np.where(time == 0, standard.time_above(a, w, goal, 2 * np.sqrt(loss)), time)
+        return np.where(time == 0, closed_form.time_above(a, w, goal, 2 * np.sqrt(loss)), time)
     soon = (time == 0) & (start < 0.5)
     part, begin = clock[soon], clock[soon].early_start(radius_a[soon], radius_w[soon])
     time[soon] = part.duration(early, begin, part.early_end(np.minimum(goal, 0.5)[soon]))
@@ -111,7 +112,7 @@ def _time_below(a: Array, w: Array, flow: Flow, loss: Array) -> Array:
     crosses = (np.abs(flow.a.radius(a)) > np.abs(flow.w.radius(w))) & flow.w.reaches_zero
     goal = np.sqrt(np.maximum(4 * loss - 1, 0.0))
     if isinstance(flow, Standard):
-        return standard.time_below(a, w, goal)
+        return closed_form.time_below(a, w, goal)
     begin = -np.log(np.abs(a * w))
     with np.errstate(divide="ignore"):
         end = np.where(goal > 0, -np.log(goal), begin + _to_zero(flow))
@@ -134,7 +135,7 @@ def _to_zero(flow: Flow) -> float:
 def _above_at(time: Array, a: Array, w: Array, flow: Flow, taught: NDArray[np.bool_]) -> tuple[Array, Array]:
     """(a, w) after a time, from w ≥ 0."""
     if isinstance(flow, Standard):
-        return standard.point_above(time, a, w)
+        return closed_form.point_above(time, a, w)
     clock, radius_a, radius_w = _clock(a, w, flow)
     end_a, end_w = limit_point(a, w, flow)
     left, start, over = time.copy(), a * w, a * w > 1
@@ -158,7 +159,7 @@ def _above_at(time: Array, a: Array, w: Array, flow: Flow, taught: NDArray[np.bo
 def _below_at(time: Array, a: Array, w: Array, flow: Flow, taught: NDArray[np.bool_]) -> tuple[Array, Array]:
     """(a, w) after a time, from w < 0 and a ≠ 0."""
     if isinstance(flow, Standard):
-        return standard.point_below(time, a, w)
+        return closed_form.point_below(time, a, w)
     clock = _clock(a, w, flow)[0]
     end_a, end_w = limit_point(a, w, flow)
     crossing = _time_below(a, w, flow, np.full(a.shape, 0.25))

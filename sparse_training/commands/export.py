@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> None:
     from safetensors.torch import save_file
 
     from commons.files import output_directory, write_whole
-    from sparse_training.runs import Run
+    from sparse_training.runs.run import Run
 
     source = Run(args.folder)
     network = source.network(args.epoch)

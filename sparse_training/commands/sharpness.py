@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
     from commons.checks import refuse
     from commons.files import output_directory, write_csv
     from commons.tables import aligned
-    from sparse_training.runs import Run
+    from sparse_training.runs.run import Run
 
     named = [source for source in args.source if ":" in source and not Path(source).exists()]
     if named and (len(args.source) > 1 or args.checkpoint is None or args.out is None):
@@ -105,7 +105,7 @@ def _check_device(name: str) -> None:
 def _of_run(args: argparse.Namespace, path: Path) -> "Networks":
     """How to go through the networks of a run, how many there are, and the samples."""
     from sparse_training import data
-    from sparse_training.runs import Run
+    from sparse_training.runs.run import Run
     from sparse_training.sharpness.along import of_run
 
     run = Run(path)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from commons.cli import Parser
 
 if TYPE_CHECKING:
-    from sparse_training.config import Config
+    from sparse_training.runs.config import Config
 
 OPTIONS = {
     "data": ("data.root", "DIR", "folder of the data set"),
@@ -48,8 +48,8 @@ def configuration(args: argparse.Namespace) -> "Config":
     from pathlib import Path
 
     from commons.checks import InputError
-    from sparse_training.config import Config
-    from sparse_training.settings import from_toml
+    from sparse_training.runs.config import Config
+    from sparse_training.runs.toml import from_toml
 
     config = Config.preset(args.preset) if args.preset else Config()
     if args.config:
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     import warnings
 
     from commons.cli import progress
-    from sparse_training.engine import PreemptedError, train
+    from sparse_training.training.loop import PreemptedError, train
 
     config = configuration(args)
     if args.show:

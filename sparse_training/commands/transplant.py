@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _sources(args: argparse.Namespace) -> "list[SourceRun]":
-    from sparse_training.config import Config
+    from sparse_training.runs.config import Config
     from sparse_training.transplant.experiment import given, planned
 
     if args.source:

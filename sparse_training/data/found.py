@@ -11,7 +11,7 @@ import torch
 
 from commons.checks import InputError, refuse
 from sparse_training.data import cifar
-from sparse_training.data.folder import ImageFolder, check_all, first_size, scan, unpack_hint
+from sparse_training.data.image_folder import ImageFolder, check_all, first_size, scan, unpack_hint
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from commons.checks import InputError, choice, number, refuse
 from sparse_training.data import cifar
 from sparse_training.data.base import Data
 from sparse_training.data.digits import digits
-from sparse_training.data.folder import ImageFolder, decode_all, first_size, scan, unpack_hint
+from sparse_training.data.image_folder import ImageFolder, decode_all, first_size, scan, unpack_hint
 from sparse_training.data.resident import Augmentation, resident
 from sparse_training.data.stream import Streamed
 

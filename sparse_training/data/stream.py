@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sparse_training.data.base import Batch, Data, chunks, epoch_order
 from sparse_training.data.decode import open_image, pixels
-from sparse_training.data.folder import ImageFolder
+from sparse_training.data.image_folder import ImageFolder
 from sparse_training.seeding import derive
 
 # Channel statistics of ImageNet in [0, 1], as every published weight file of torchvision and timm assumes them.

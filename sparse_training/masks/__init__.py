@@ -5,8 +5,8 @@ A mask is never inferred from zeros, and scoring never changes the model.
 
 from sparse_training.masks.distributions import DISTRIBUTIONS, EmptyLayer, from_scores
 from sparse_training.masks.make import make_masks
-from sparse_training.masks.prunable import prunable
 from sparse_training.masks.scores import SCORES, Criterion, Setting
+from sparse_training.masks.selection import prunable
 from sparse_training.masks.value import LayerMask, Masks
 
 __all__ = [

@@ -12,8 +12,8 @@ from torch.nn.functional import cross_entropy
 
 from commons.checks import InputError, choice, refuse
 from sparse_training.masks.distributions import check_request, n_of_m, select, warn_of_empty_layers
-from sparse_training.masks.prunable import prunable
 from sparse_training.masks.scores import SCORES, Batch, Criterion, Loss, Setting
+from sparse_training.masks.selection import prunable
 from sparse_training.masks.value import Masks
 from sparse_training.seeding import derive, isolated
 

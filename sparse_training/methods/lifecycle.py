@@ -14,8 +14,8 @@ from sparse_training.masks import Masks, prunable
 from sparse_training.reparam.sparse import Sparse
 
 if TYPE_CHECKING:
-    from sparse_training.config import Config
     from sparse_training.data import Data
+    from sparse_training.runs.config import Config
 
 
 @dataclass

@@ -12,13 +12,13 @@ from torch.nn.functional import cross_entropy
 
 from commons.checks import InputError
 from sparse_training.masks import Masks
-from sparse_training.runs import Run
+from sparse_training.runs.run import Run
 from sparse_training.sharpness.batches import Batch
 from sparse_training.sharpness.eigenpair import Eigenpair
-from sparse_training.sharpness.lanczos import lanczos
 from sparse_training.sharpness.operator import HessianOperator
 from sparse_training.sharpness.solve import largest
 from sparse_training.sharpness.spaces import in_space
+from sparse_training.sharpness.thick_restart import lanczos
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from commons.checks import choice
 from sparse_training.sharpness.base import FLOOR, SymmetricOperator
 from sparse_training.sharpness.eigenpair import Eigenpair
 from sparse_training.sharpness.krylov import random_unit
-from sparse_training.sharpness.lanczos import check
+from sparse_training.sharpness.thick_restart import check
 
 
 def power_iteration(

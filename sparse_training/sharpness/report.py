@@ -16,7 +16,7 @@ from sparse_training.sharpness.density import spectral_density
 from sparse_training.sharpness.eigenpair import Eigenpair
 from sparse_training.sharpness.layers import layer_eigenvalues
 from sparse_training.sharpness.operator import HessianOperator
-from sparse_training.sharpness.trace import trace
+from sparse_training.sharpness.trace_estimates import trace
 
 LINE = np.linspace(-1, 1, 41)
 

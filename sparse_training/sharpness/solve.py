@@ -15,10 +15,10 @@ from sparse_training.seeding import derive
 from sparse_training.sharpness.batches import Data
 from sparse_training.sharpness.eigenpair import Eigenpair
 from sparse_training.sharpness.krylov import random_unit
-from sparse_training.sharpness.lanczos import lanczos, unit
 from sparse_training.sharpness.operator import HessianOperator, Loss
 from sparse_training.sharpness.power import power_iteration
 from sparse_training.sharpness.scout import scout
+from sparse_training.sharpness.thick_restart import lanczos, unit
 
 METHODS = ("lanczos", "power")
 # Cosine from which an eigenvector of an earlier network is as good a start as that of a few samples of this one.

@@ -68,7 +68,7 @@ def history_of(folder: str | Path) -> SignHistory:
     Raises:
         InputError: the folder holds no run, or one without a saved network.
     """
-    from sparse_training.runs import Run
+    from sparse_training.runs.run import Run
 
     run = Run(folder)
     path = run.path / "signs.bin"

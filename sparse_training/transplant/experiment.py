@@ -16,13 +16,13 @@ from commons.files import output_directory
 from commons.parallel import run_jobs
 from sparse_training import data as datasets
 from sparse_training import models
-from sparse_training.config import Config
-from sparse_training.engine import train
 from sparse_training.masks import EmptyLayer, Masks, make_masks
 from sparse_training.methods import Static
-from sparse_training.networks import load_network, save_network
-from sparse_training.runs import Run
+from sparse_training.runs.checkpoint import load_network, save_network
+from sparse_training.runs.config import Config
+from sparse_training.runs.run import Run
 from sparse_training.seeding import derive
+from sparse_training.training.loop import train
 from sparse_training.transplant.cell import Cell
 from sparse_training.transplant.start import Source, build_start
 from sparse_training.transplant.verdict import BASELINE

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from commons import InputError
 from dynamics import Outcome, Reason, sweeps
 from dynamics.discrete import gradient_descent, sgd
-from dynamics.spatial import integrate_factors, integrate_nd
+from dynamics.factors import integrate_factors
+from dynamics.nd import integrate_nd
 from dynamics.trajectories import integrate
 from theory import Power, SignIn, Standard
 

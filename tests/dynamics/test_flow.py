@@ -14,7 +14,7 @@ from commons import InputError
 from dynamics import Outcome, Reason
 from dynamics.fields import half_plane
 from dynamics.sampling import sample_paths
-from dynamics.tableau import TSIT5, dormand_prince_8
+from dynamics.tableaux import TSIT5, dormand_prince_8
 from dynamics.trajectories import Trajectories, can_fuse, integrate
 from theory import Chart, ChartFlow, Identity, Power, SignIn, Standard, invariant, margin, recovers, time_to_loss
 

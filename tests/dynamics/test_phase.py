@@ -11,8 +11,8 @@ import pytest
 
 from commons import InputError
 from dynamics import phase
-from dynamics.diagram import PhaseDiagram, Sweep
 from dynamics.phase import phase_diagram
+from dynamics.results import PhaseDiagram, Sweep
 from theory import SignIn, Standard
 
 

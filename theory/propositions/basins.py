@@ -6,9 +6,9 @@ Every statement is about one neuron with d = 1 and the gradient flow of the popu
 import numpy as np
 import sympy as sp
 
+from theory.flows import Power, SignIn, Standard
 from theory.invariants import fate
 from theory.neuron import loss_negative, loss_positive
-from theory.parametrization import Power, SignIn, Standard
 from theory.proof import Theorem, at_least, equal, negative, positive
 
 a, w, r, z = sp.symbols("a w r z", real=True)

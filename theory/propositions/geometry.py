@@ -8,8 +8,8 @@ import sympy as sp
 
 from theory.invariants import invariant
 from theory.neuron import loss_negative, loss_positive
-from theory.parametrization import metric, reset
 from theory.proof import Theorem, at_least, equal
+from theory.redistribution import metric, reset
 
 m, w, G, t = sp.symbols("m w G t", real=True)
 a, theta = sp.symbols("a theta", real=True)

@@ -6,8 +6,8 @@ It states what the loss is; how it is descended is the other files' subject.
 import numpy as np
 import sympy as sp
 
+from theory.arrays import Array
 from theory.neuron import loss_negative, loss_positive
-from theory.parametrization import Array
 from theory.proof import Theorem, equal, negative
 
 a, w, z = sp.symbols("a w z", real=True)

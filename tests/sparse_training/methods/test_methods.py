@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from commons import InputError
-from sparse_training.config import Config
-from sparse_training.engine import PreemptedError, train
 from sparse_training.masks import Masks, from_scores
 from sparse_training.methods import GMP, METHODS, Method, RiGL, Training
 from sparse_training.methods.schedules import alternating, levels
 from sparse_training.methods.soft_threshold import SoftThreshold
-from sparse_training.runs import Run
+from sparse_training.runs.config import Config
+from sparse_training.runs.run import Run
+from sparse_training.training.loop import PreemptedError, train
 
 STEPS_PER_EPOCH = 6
 EPOCHS = 8

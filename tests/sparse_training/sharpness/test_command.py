@@ -10,11 +10,11 @@ from safetensors.torch import save_file
 from commons import InputError
 from sparse_training import models
 from sparse_training.__main__ import parser
-from sparse_training.config import Config
-from sparse_training.engine import train
-from sparse_training.runs import Run
+from sparse_training.runs.config import Config
+from sparse_training.runs.run import Run
 from sparse_training.sharpness import Eigenpair, max_eigenvalue
 from sparse_training.sharpness.batches import Batch
+from sparse_training.training.loop import train
 
 
 @pytest.fixture(scope="module")

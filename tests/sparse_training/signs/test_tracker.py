@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from sparse_training.__main__ import parser
-from sparse_training.config import Config
-from sparse_training.engine import train
 from sparse_training.masks import make_masks
 from sparse_training.models import build
 from sparse_training.reparam import SignIn, sparsify
-from sparse_training.runs import Run
+from sparse_training.runs.config import Config
+from sparse_training.runs.run import Run
 from sparse_training.signs import SignTracker, flip_table, flips_by_layer, history_of
+from sparse_training.training.loop import train
 
 SMALL = ["epochs=6", "batch_size=256", "mask.density=0.2", "optimizer.lr=0.2", "engine.threads=1"]
 

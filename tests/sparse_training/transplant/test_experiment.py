@@ -9,10 +9,10 @@ import torch
 
 from commons import InputError
 from sparse_training.__main__ import parser
-from sparse_training.config import Config
-from sparse_training.engine import train
-from sparse_training.networks import load_network
-from sparse_training.runs import Run
+from sparse_training.runs.checkpoint import load_network
+from sparse_training.runs.config import Config
+from sparse_training.runs.run import Run
+from sparse_training.training.loop import train
 from sparse_training.transplant import Cell, paper_cells
 from sparse_training.transplant.experiment import given, planned, train_cell, train_source
 from sparse_training.transplant.report import paper_table, statements_of

@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 
 from sparse_training.__main__ import parser
-from sparse_training.runs import Run
+from sparse_training.runs.run import Run
 from sparse_training.transplant import Cell
 from sparse_training.transplant.experiment import given, train_cell
 

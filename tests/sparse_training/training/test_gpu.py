@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from sparse_training.config import Config
-from sparse_training.engine import NonFiniteError, train
-from sparse_training.runs import Run
+from sparse_training.runs.config import Config
+from sparse_training.runs.run import Run
+from sparse_training.training.loop import NonFiniteError, train
 
 pytestmark = [
     pytest.mark.gpu,

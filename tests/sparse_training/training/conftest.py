@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sparse_training.config import Config
-from sparse_training.runs import Run
+from sparse_training.runs.config import Config
+from sparse_training.runs.run import Run
 
 
 @pytest.fixture

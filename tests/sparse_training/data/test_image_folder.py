@@ -10,7 +10,7 @@ from PIL import Image
 
 from commons import InputError
 from sparse_training import data
-from sparse_training.data import decode, folder
+from sparse_training.data import decode, image_folder
 from sparse_training.data.resident import Resident
 
 CLASSES = ("ant", "bee", "cow")
@@ -40,7 +40,7 @@ def decoded_files(monkeypatch):
         seen.append(path)
         return original(path)
 
-    monkeypatch.setattr(folder, "open_image", open_image)
+    monkeypatch.setattr(image_folder, "open_image", open_image)
     return seen
 
 

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from commons.checks import InputError
 from commons.files import append_line, complete_lines, output_directory, write_json, write_text
-from sparse_training.config import Config
-from sparse_training.networks import read_tensors, write_tensors
-from sparse_training.settings import Tree
+from sparse_training.runs.checkpoint import read_tensors, write_tensors
+from sparse_training.runs.config import Config
+from sparse_training.runs.toml import Tree
 
 PLACES = (("data", "root"), ("data", "workers"))  # settings that may differ when a run goes on elsewhere
 STATES_KEPT = 2

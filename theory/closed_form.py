@@ -5,7 +5,7 @@ It serves `timing`; arrays are float64 of one shape, and nothing here is integra
 
 import numpy as np
 
-from theory.parametrization import Array
+from theory.arrays import Array
 
 
 def time_above(a: Array, w: Array, goal: Array, distance: Array) -> Array:

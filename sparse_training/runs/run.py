@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from commons.checks import InputError, refuse
 from commons.files import complete_lines
 from sparse_training import models
-from sparse_training.config import Config
 from sparse_training.masks import Masks
-from sparse_training.networks import Network, load_network
+from sparse_training.runs.checkpoint import Network, load_network
+from sparse_training.runs.config import Config
 
 
 class Run:

@@ -5,9 +5,9 @@ import tomllib
 import pytest
 
 from commons import InputError
-from sparse_training.config import Config, presets
 from sparse_training.methods import METHODS
 from sparse_training.reparam import REPARAMS
+from sparse_training.runs.config import Config, presets
 
 CHANGES = [
     ["optimizer=adamw", "optimizer.betas=[0.9, 0.95]", "schedule=triangular"],

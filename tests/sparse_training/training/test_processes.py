@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from sparse_training.config import Config
-from sparse_training.engine import train
-from sparse_training.runs import Run
+from sparse_training.runs.config import Config
+from sparse_training.runs.run import Run
+from sparse_training.training.loop import train
 
 Digits = Callable[..., Config]
 MODULE = [sys.executable, "-m", "sparse_training", "train"]
@@ -66,7 +66,7 @@ def test_masks_that_differ_between_processes_are_refused(tmp_path: Path) -> None
     program = tmp_path / "differ.py"
     program.write_text(
         "import torch\n"
-        "from sparse_training.distributed import joined\n"
+        "from sparse_training.training.distributed import joined\n"
         "from sparse_training.masks import Masks\n"
         "with joined(torch.device('cpu')) as world:\n"
         "    world.check_equal(Masks({'w': torch.tensor([True, False])}))\n"

@@ -9,8 +9,8 @@ from functools import lru_cache
 import torch
 
 from dynamics.fields import HalfPlane, State
-from dynamics.kernel import REJECT, System
 from dynamics.outcome import CROSSED, DEAD, SEPARATRIX, TEACHER, WALL
+from dynamics.stepper import REJECT, System
 
 
 @lru_cache(maxsize=64)

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from dynamics import sample_paths
 from sparse_training import data as datasets
-from sparse_training import passes
-from sparse_training.config import Config
 from sparse_training.data import Data
-from sparse_training.engine import train
 from sparse_training.models import MODELS
-from sparse_training.networks import save_network
-from sparse_training.runs import Run
+from sparse_training.runs.checkpoint import save_network
+from sparse_training.runs.config import Config
+from sparse_training.runs.run import Run
+from sparse_training.training import passes
+from sparse_training.training.loop import train
 from theory import SignIn, Standard
 
 X = torch.tensor([1.0, -1.0]).view(2, 1, 1, 1)

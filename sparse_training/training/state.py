@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparse_training.distributed import World
 from sparse_training.masks import Masks
 from sparse_training.methods import Method, Training
+from sparse_training.training.distributed import World
 
 Tensors = dict[str, Tensor]
 

@@ -1,6 +1,6 @@
-"""Flows with more than two coordinates: d > 1 inputs, the loss on n samples, and the factors (m, w) themselves.
+"""The flow for d > 1 inputs, on the population loss or on n samples.
 
-It integrates them with the same kernel as d = 1, without half-planes: their kinks are met by shorter steps.
+It is integrated with the same stepper as d = 1, without half-planes: its kinks are met by shorter steps.
 """
 
 import operator
@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 import sympy as sp
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from commons import InputError, broadcast, finite, number, refuse
+from commons import InputError, finite, number, refuse
 from dynamics.fields import State
-from dynamics.kernel import System
-from dynamics.march import Limits, march
-from dynamics.outcome import DEAD, TEACHER, WALL, Reason
+from dynamics.outcome import DEAD, TEACHER, Reason
+from dynamics.stepper import System
 from dynamics.trajectories import (
     ARRIVAL,
     OUTCOME_OF,
@@ -28,9 +27,10 @@ from dynamics.trajectories import (
     check_tolerances,
     default_horizon,
 )
-from theory import reset
-from theory.neuron import gradient_nd, loss_negative, loss_positive
-from theory.parametrization import Chart, Flow, SignIn
+from dynamics.workers import Limits, march
+from theory.charts import Chart
+from theory.flows import Flow
+from theory.neuron import gradient_nd
 
 DIMENSION_STEPS = 4000
 
@@ -128,64 +128,6 @@ class Neuron:
             psi = torch.atan2(across, w[0])
             pull = psi.sin() + (torch.pi - psi) * psi.cos()
         return torch.maximum(a.abs() * size, pull) - limits[0]
-
-
-@dataclass(frozen=True)
-class Factors:
-    """Where the factors of each start are at the end.
-
-    a, w: (N,) float64, their products.   factors: (4, N) float64, m_a, w_a, m_w and w_w.   time: (N,) float64, flow
-    time.   reason: (N,) int8, see Reason: HORIZON, WALL where w came to 0, or what kept it from going on.
-    """
-
-    a: NDArray[np.float64]
-    w: NDArray[np.float64]
-    factors: NDArray[np.float64]
-    time: NDArray[np.float64]
-    reason: NDArray[np.int8]
-
-
-def integrate_factors(
-    flow: SignIn,
-    a0: ArrayLike,
-    w0: ArrayLike,
-    *,
-    horizon: float,
-    rtol: float = 1e-6,
-    atol: float = 0.0,
-    max_steps: int = 10_000,
-) -> Factors:
-    """Flow of the factors a = m_a·w_a and w = m_w·w_w at d = 1, no metric assumed, to the horizon or to w = 0.
-
-    a0, w0: finite, broadcast to (N,), w0 all above 0 or all below.
-
-    Raises:
-        InputError: as `integrate`, w0 of both signs or 0, or a flow without factors.
-    """
-    check_tolerances(rtol, atol, ARRIVAL, max_steps, torch.float64)
-    number("horizon", horizon, above=0)
-    if not isinstance(flow, SignIn):
-        refuse("flow", flow, "SignIn(...), whose weights are products of factors")
-    a, w = (x.ravel() for x in broadcast(a0=a0, w0=w0))
-    side = 1 if (w > 0).all() else -1
-    if not (side * w > 0).all():
-        refuse("w0", w0, "above 0 throughout, or below")
-    symbols = sp.symbols("m_a w_a m_w w_w", real=True)
-    loss = (loss_positive if side > 0 else loss_negative)(symbols[0] * symbols[1], symbols[2] * symbols[3])
-    field = sp.lambdify(symbols, [-loss.diff(x) for x in symbols], modules="torch", cse=True)
-
-    def event(before: State, after: State, given: Sequence[torch.Tensor], limits: torch.Tensor) -> torch.Tensor:
-        return torch.where(side * after[2] * after[3] < 0, WALL, torch.zeros_like(after[0]))
-
-    def gap(state: State, reason: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
-        return side * state[2] * state[3]
-
-    system = System(lambda state, given: tuple(field(*state)), event, gap, (0, 0, 0, 0))
-    starts = torch.as_tensor(np.vstack([*reset(a, flow.beta_a), *reset(w, flow.beta_w)]))
-    last = torch.full((a.size,), float(horizon), dtype=torch.float64)
-    ends = march(system, starts, starts[:0], last, Limits(rtol, atol, max_steps, ARRIVAL)).numpy()
-    m_a, w_a, m_w, w_w, time, _, reason = ends
-    return Factors(m_a * w_a, m_w * w_w, ends[:4], time, reason.astype(np.int8))
 
 
 def _at_rest(ends: Trajectories, neuron: Neuron, starts: State) -> Trajectories:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from sparse_training.config import Config
 from sparse_training.data import Data
-from sparse_training.distributed import World
+from sparse_training.runs.config import Config
+from sparse_training.training.distributed import World
 
 WARM_UP_PASSES = 3  # before a CUDA graph is captured, as torch.cuda.graph asks
 

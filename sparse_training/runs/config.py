@@ -10,9 +10,9 @@ from typing import Any
 
 from commons.checks import InputError, choice, number, refuse
 from sparse_training.methods import METHODS, Method, Static
-from sparse_training.optimizers import OPTIMIZERS, SCHEDULES, SGD, Cosine, Optimizer, Schedule
 from sparse_training.reparam import REPARAMS, Reparam
-from sparse_training.settings import Tree, as_tree, from_toml, from_tree, merged, parse_settings, to_toml
+from sparse_training.runs.optimizers import OPTIMIZERS, SCHEDULES, SGD, Cosine, Optimizer, Schedule
+from sparse_training.runs.toml import Tree, as_tree, from_toml, from_tree, merged, parse_settings, to_toml
 
 VARIANTS: dict[str, Any] = {
     "method": METHODS,

@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 
 from sparse_training import ablation, models
 from sparse_training.__main__ import parser
-from sparse_training.config import Config
 from sparse_training.masks import Masks
-from sparse_training.runs import Run
+from sparse_training.runs.config import Config
+from sparse_training.runs.run import Run
 
 SHORT = ["--preset", "digits-mlp", "--density", "0.1", "--device", "cpu", "--epochs", "1"]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from dynamics.kernel import Kernel, System, eager, fused, locate
-from dynamics.tableau import TSIT5, Pair
+from dynamics.stepper import Kernel, System, eager, fused, locate
+from dynamics.tableaux import TSIT5, Pair
 
 BLOCK = {"cpu": 1 << 15, "cuda": 1 << 20}
 SMALLEST = 1 << 12  # columns below which a block is not worth a thread of its own

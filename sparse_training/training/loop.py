@@ -17,16 +17,16 @@ import torch
 from torch import Tensor
 
 from commons.checks import InputError
-from sparse_training.board import board
-from sparse_training.config import Config
-from sparse_training.distributed import World, joined
-from sparse_training.folder import RunFolder
-from sparse_training.networks import save_network
-from sparse_training.passes import Outcome, Passes, computing
-from sparse_training.preparation import chosen_device, prepare
+from sparse_training.runs.checkpoint import save_network
+from sparse_training.runs.config import Config
+from sparse_training.runs.folder import RunFolder
 from sparse_training.seeding import derive, isolated
 from sparse_training.signs import SignTracker
-from sparse_training.state import Progress, pack, unpack
+from sparse_training.training.distributed import World, joined
+from sparse_training.training.passes import Outcome, Passes, computing
+from sparse_training.training.setup import chosen_device, prepare
+from sparse_training.training.state import Progress, pack, unpack
+from sparse_training.training.tensorboard import board
 
 Metrics = dict[str, Any]
 STEPS_UNSEEN = 64  # on a device, losses and signals are looked at this seldom, as each look waits for it

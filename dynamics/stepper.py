@@ -14,7 +14,7 @@ import torch
 
 from dynamics.fields import Field, State
 from dynamics.outcome import CROSSED, HORIZON, ROUNDOFF, STEPS
-from dynamics.tableau import Pair
+from dynamics.tableaux import Pair
 
 REJECT = -1.0
 Event = Callable[[State, State, Sequence[torch.Tensor], torch.Tensor], torch.Tensor]

@@ -11,12 +11,12 @@ from torch import nn
 from commons.checks import InputError, refuse
 from sparse_training import data as datasets
 from sparse_training import models
-from sparse_training.config import Config
-from sparse_training.distributed import SharedBatchNorm, World
 from sparse_training.masks import Masks, make_masks
 from sparse_training.methods import Method, Training
-from sparse_training.networks import Network, load_network
+from sparse_training.runs.checkpoint import Network, load_network
+from sparse_training.runs.config import Config
 from sparse_training.seeding import generator
+from sparse_training.training.distributed import SharedBatchNorm, World
 
 
 def chosen_device(config: Config) -> torch.device:

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from commons import InputError
-from sparse_training.config import Config
-from sparse_training.engine import NonFiniteError, PreemptedError, train
-from sparse_training.folder import DamagedCheckpoint
-from sparse_training.networks import save_network
-from sparse_training.runs import Run
+from sparse_training.runs.checkpoint import save_network
+from sparse_training.runs.config import Config
+from sparse_training.runs.folder import DamagedCheckpoint
+from sparse_training.runs.run import Run
+from sparse_training.training.loop import NonFiniteError, PreemptedError, train
 
 Digits = Callable[..., Config]
 Same = Callable[[Path, Path], bool]
@@ -134,7 +134,7 @@ def test_a_signal_in_the_middle_of_an_epoch_saves(
 ) -> None:
     config = digits(*SPARSE, "reparam=sign-in")
     train(config, tmp_path / "whole")
-    from sparse_training.optimizers import Cosine
+    from sparse_training.runs.optimizers import Cosine
 
     real, calls = Cosine.factor, []
 

@@ -1,24 +1,22 @@
-"""How a weight θ is written as φ(u): the standard, the Sign-In and the power flow, with metric, radius and reset.
+"""How a weight θ is written as φ(u): the charts of the standard, the Sign-In and the power flow.
 
 A chart knows one weight; it never sees a loss. SymPy is imported only when an expression is asked for.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from commons import number, refuse
+from commons import number
+from theory.arrays import Array
+from theory.redistribution import metric
 
 if TYPE_CHECKING:
     import sympy as sp
 
     from theory.derived import Derived
-
-Array = NDArray[np.float64]
 
 
 class Chart(ABC):
@@ -198,121 +196,3 @@ class SignedPower(Chart):
     def stretch(self, radius: Array) -> Array:
         with np.errstate(divide="ignore"):
             return np.asarray(self.p ** (self.p / 2) * np.abs(radius) ** (self.p - 1))
-
-
-class Flow(ABC):
-    """The gradient flow of a neuron whose a and w (each component of it) are written in the charts `a` and `w`.
-
-    `unit` scales invariant and margin to the form that is customary for the flow.
-    """
-
-    unit: ClassVar[float] = 1.0
-
-    @property
-    @abstractmethod
-    def a(self) -> Chart: ...
-
-    @property
-    @abstractmethod
-    def w(self) -> Chart: ...
-
-    @property
-    def source(self) -> str:
-        """The less exact of the sources of the two charts."""
-        return max(self.a.source, self.w.source, key=["closed form", "symbolic", "quadrature"].index)
-
-
-@dataclass(frozen=True)
-class Standard(Flow):
-    """Gradient flow in a and w themselves; invariant a² − w²."""
-
-    a = Identity()
-    w = Identity()
-
-
-@dataclass(frozen=True)
-class SignIn(Flow):
-    """a = m_a·w_a and w = m_w·w_w with m² − w² = β_a, β_w > 0; invariant √(4a² + β_a²) − √(4w² + β_w²)."""
-
-    beta_a: float = 1.0
-    beta_w: float = 1.0
-    unit = 2.0
-
-    def __post_init__(self) -> None:
-        number("beta_a", self.beta_a, above=0)
-        number("beta_w", self.beta_w, above=0)
-
-    @property
-    def a(self) -> Product:
-        return Product(self.beta_a)
-
-    @property
-    def w(self) -> Product:
-        return Product(self.beta_w)
-
-
-@dataclass(frozen=True)
-class Power(Flow):
-    """w = sign(u)|u|^p and a as it is; invariant a² − |w|^{2/p}/p. For p < 1 the chart of w is not C¹."""
-
-    p: float
-    a = Identity()
-
-    def __post_init__(self) -> None:
-        number("p", self.p, above=0)
-
-    @property
-    def w(self) -> SignedPower:
-        return SignedPower(self.p)
-
-
-@dataclass(frozen=True)
-class ChartFlow(Flow):
-    """The flow of any two charts; a parametrization of your own is a subclass of `Chart` with one method."""
-
-    chart_a: Chart
-    chart_w: Chart
-
-    @property
-    def a(self) -> Chart:
-        return self.chart_a
-
-    @property
-    def w(self) -> Chart:
-        return self.chart_w
-
-
-def metric(theta: Any, beta: Any, xp: ModuleType = np) -> Any:
-    """√(4θ² + β²) = m² + w², the factor of ∇L under Sign-In; in the dtype of theta, without overflow.
-
-    theta: array of the namespace xp (numpy or torch).   beta: number or array that broadcasts with theta, ≥ 0.
-    """
-    theta, beta = _pair(theta, beta, xp)
-    return xp.hypot(2 * theta, beta)
-
-
-def reset(theta: Any, beta: Any, xp: ModuleType = np) -> tuple[Any, Any]:
-    """The factors (m, w), m > 0, with m·w = θ and m² − w² = β; m·w is within one ulp of θ.
-
-    m = √((√(4θ² + β²) + β)/2) and w = θ/m, in the dtype of theta: nothing cancels, and nothing overflows while 2θ
-    does not. The other solution is (−m, −w).
-
-    theta: array of the namespace xp (numpy or torch).   beta: number or array that broadcasts with theta, > 0.
-
-    Raises:
-        InputError: beta is not positive.
-    """
-    theta, beta = _pair(theta, beta, xp)
-    if not bool((beta > 0).all()):
-        refuse("beta", float(beta.min()), "a positive number")
-    m = xp.sqrt(xp.hypot(theta, beta / 2) + beta / 2)
-    return m, theta / m
-
-
-def _pair(theta: Any, beta: Any, xp: ModuleType) -> tuple[Any, Any]:
-    """Theta and beta as arrays of xp in theta's floating dtype."""
-    if xp is np:
-        theta = np.asarray(theta)
-        theta = theta if theta.dtype.kind == "f" else theta.astype(np.float64)
-        return theta, np.asarray(beta, dtype=theta.dtype)
-    return theta, xp.as_tensor(beta, dtype=theta.dtype, device=theta.device)
