@@ -4,6 +4,6 @@ Nothing is downloaded, and no file of a data set can run code.
 """
 
 from sparse_training.data.base import Data
-from sparse_training.data.load import DATASETS, load
+from sparse_training.data.loading import DATASETS, load
 
 __all__ = ["DATASETS", "Data", "load"]
