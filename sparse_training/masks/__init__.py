@@ -3,7 +3,7 @@
 A mask is never inferred from zeros, and scoring never changes the model.
 """
 
-from sparse_training.masks.distributions import DISTRIBUTIONS, EmptyLayer, from_scores
+from sparse_training.masks.distributions import DISTRIBUTIONS, EmptyLayer, from_scores, usual_distribution
 from sparse_training.masks.make import make_masks
 from sparse_training.masks.scores import SCORES, Criterion, Setting
 from sparse_training.masks.selection import prunable
@@ -20,4 +20,5 @@ __all__ = [
     "from_scores",
     "make_masks",
     "prunable",
+    "usual_distribution",
 ]

@@ -50,6 +50,11 @@ def from_scores(scores: Mapping[str, Tensor], density: float, distribution: str 
     return masks
 
 
+def usual_distribution(score: str) -> str:
+    """The distribution that a score is usually used with: "erk" for random, which ranks nothing, else "global"."""
+    return "erk" if score == "random" else "global"
+
+
 def warn_of_empty_layers(masks: Masks) -> None:
     """Name the layers without an active weight in an `EmptyLayer` warning at the caller's caller."""
     empty = [layer.name for layer in masks.layers() if not layer.active]

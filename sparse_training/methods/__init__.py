@@ -3,6 +3,7 @@
 They decide which weights are active and when; scores, schedules and the loop live elsewhere.
 """
 
+from commons.registry import Registry, subclass_of
 from sparse_training.methods.acdc import ACDC
 from sparse_training.methods.gmp import GMP
 from sparse_training.methods.iterative import IMP, LRR
@@ -12,6 +13,10 @@ from sparse_training.methods.set import SET
 from sparse_training.methods.soft_threshold import STR
 from sparse_training.methods.static import Static
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (Static, GMP, ACDC, STR, RiGL, SET, IMP, LRR)}
+METHODS: Registry[type[Method]] = Registry(
+    "a subclass of Method",
+    {method.name: method for method in (Static, GMP, ACDC, STR, RiGL, SET, IMP, LRR)},
+    accept=subclass_of(Method),
+)
 
 __all__ = ["ACDC", "GMP", "IMP", "LRR", "METHODS", "SET", "STR", "Method", "RiGL", "Static", "Training"]

@@ -3,6 +3,7 @@
 No reparametrization knows a schedule or a mask's origin.
 """
 
+from commons.registry import Registry, subclass_of
 from sparse_training.reparam.base import Factors, Reparam
 from sparse_training.reparam.ham import HAM
 from sparse_training.reparam.pilot import PILoT
@@ -10,6 +11,10 @@ from sparse_training.reparam.sign_in import SignIn
 from sparse_training.reparam.sparse import Layer, Sparse, sparsify
 from sparse_training.reparam.spred import Spred
 
-REPARAMS: dict[str, type[Reparam]] = {reparam.name: reparam for reparam in (SignIn, HAM, Spred, PILoT)}
+REPARAMS: Registry[type[Reparam]] = Registry(
+    "a subclass of Reparam",
+    {reparam.name: reparam for reparam in (SignIn, HAM, Spred, PILoT)},
+    accept=subclass_of(Reparam),
+)
 
 __all__ = ["HAM", "REPARAMS", "Factors", "Layer", "PILoT", "Reparam", "SignIn", "Sparse", "Spred", "sparsify"]

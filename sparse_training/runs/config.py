@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from commons.checks import InputError, choice, number, refuse
+from commons.registry import Registry
 from sparse_training.methods import METHODS, Method, Static
 from sparse_training.reparam import REPARAMS, Reparam
 from sparse_training.runs.optimizers import OPTIMIZERS, SCHEDULES, SGD, Cosine, Optimizer, Schedule
 from sparse_training.runs.toml import Tree, as_tree, from_toml, from_tree, merged, parse_settings, to_toml
 
-VARIANTS: dict[str, Any] = {
+VARIANTS: dict[str, Registry[Any]] = {
     "method": METHODS,
-    "reparam": {"none": None, **REPARAMS},
+    "reparam": REPARAMS,
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
 }

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 
 from commons.checks import number, refuse
+from commons.registry import Registry, subclass_of
 
 Groups = list[dict[str, Any]]
 
@@ -74,7 +75,11 @@ class AdamW(Optimizer):
         return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps)
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {kind.name: kind for kind in (SGD, AdamW)}
+OPTIMIZERS: Registry[type[Optimizer]] = Registry(
+    "a subclass of runs.optimizers.Optimizer",
+    {kind.name: kind for kind in (SGD, AdamW)},
+    accept=subclass_of(Optimizer),
+)
 
 
 @dataclass(frozen=True)
@@ -151,4 +156,8 @@ class Triangular(Schedule):
         return share / self.peak if share < self.peak else max(1 - share, 1 / steps / 2) / (1 - self.peak)
 
 
-SCHEDULES: dict[str, type[Schedule]] = {kind.name: kind for kind in (Constant, Cosine, Step, Triangular)}
+SCHEDULES: Registry[type[Schedule]] = Registry(
+    "a subclass of runs.optimizers.Schedule",
+    {kind.name: kind for kind in (Constant, Cosine, Step, Triangular)},
+    accept=subclass_of(Schedule),
+)

@@ -11,26 +11,29 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from commons.checks import InputError, choice, nearest, refuse
+from commons.registry import Registry
 
 Tree = dict[str, Any]
-Variants = Mapping[str, type | None]
+Variants = Mapping[
+    str, Registry[Any]
+]  # for each field that comes in variants, the dataclasses it can be an instance of
+NONE = "none"  # the name of the variant None, where a field may be None
 
 
-def as_tree(value: Any, variants: Mapping[str, Variants]) -> Tree:
+def as_tree(value: Any, variants: Variants) -> Tree:
     """A dataclass as nested dictionaries; a section that comes in variants starts with its `name`."""
     tree: Tree = {}
     for field in dataclasses.fields(value):
         content = getattr(value, field.name)
         if field.name in variants:
-            names = {kind: name for name, kind in variants[field.name].items()}
-            kind = None if content is None else type(content)
-            tree[field.name] = {"name": names[kind], **({} if content is None else as_tree(content, {}))}
+            name = NONE if content is None else variants[field.name].name_of(type(content))
+            tree[field.name] = {"name": name, **({} if content is None else as_tree(content, {}))}
         else:
             tree[field.name] = as_tree(content, {}) if dataclasses.is_dataclass(content) else content
     return tree
 
 
-def from_tree(kind: Any, tree: Mapping[str, Any], variants: Mapping[str, Variants], path: str = "") -> Any:
+def from_tree(kind: Any, tree: Mapping[str, Any], variants: Variants, path: str = "") -> Any:
     """Build the dataclass `kind`; fields that tree leaves out have their defaults.
 
     Raises:
@@ -46,10 +49,10 @@ def from_tree(kind: Any, tree: Mapping[str, Any], variants: Mapping[str, Variant
             raise InputError(f"unknown setting {where}; " + (hint or f"there are {', '.join(fields) or 'none'}"))
         if key in variants:
             section = {"name": value} if isinstance(value, str) else dict(_section(where, value))
-            name = choice(f"{where}.name", section.pop("name", ""), variants[key])
-            variant = variants[key][name]
+            optional = type(None) in typing.get_args(hints[key])
+            variant = _variant(f"{where}.name", section.pop("name", ""), variants[key], optional)
             if variant is None and section:
-                raise InputError(f"unknown setting {where}.{next(iter(section))}; {where}={name} has no settings")
+                raise InputError(f"unknown setting {where}.{next(iter(section))}; {where}={NONE} has no settings")
             values[key] = None if variant is None else from_tree(variant, section, {}, f"{where}.")
         elif dataclasses.is_dataclass(hints[key]):
             values[key] = from_tree(hints[key], _section(where, value), {}, f"{where}.")
@@ -58,7 +61,7 @@ def from_tree(kind: Any, tree: Mapping[str, Any], variants: Mapping[str, Variant
     return kind(**values)
 
 
-def merged(base: Tree, change: Mapping[str, Any], variants: Mapping[str, Variants]) -> Tree:
+def merged(base: Tree, change: Mapping[str, Any], variants: Variants) -> Tree:
     """A copy of base with the values of change; a section whose `name` changes starts from that variant's defaults."""
     result = {key: dict(value) if isinstance(value, dict) else value for key, value in base.items()}
     for key, value in change.items():
@@ -126,6 +129,13 @@ def _parsed(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text.strip()
+
+
+def _variant(argument: str, name: Any, registry: Registry[Any], optional: bool) -> Any:
+    """The class of a variant, or None for the name "none" where the field may be None."""
+    if not optional or ":" in str(name):
+        return registry.find(argument, name)
+    return None if choice(argument, name, [NONE, *registry]) == NONE else registry[name]
 
 
 def _section(where: str, value: Any) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from commons.files import output_directory
 from commons.parallel import run_jobs
 from sparse_training import data as datasets
 from sparse_training import models
-from sparse_training.masks import EmptyLayer, Masks, make_masks
+from sparse_training.masks import EmptyLayer, Masks, make_masks, usual_distribution
 from sparse_training.methods import Static
 from sparse_training.runs.checkpoint import load_network, save_network
 from sparse_training.runs.config import Config
@@ -142,12 +142,11 @@ def _scored(cell: Cell, config: Config, model: nn.Module, learned: Masks) -> Mas
     settings = config.data
     data = datasets.load(settings.name, settings.root or None, augment=False, image_size=settings.image_size or None)
     batch = data.samples("train", min(config.mask.samples, data.n_train), config.seed)
-    usual = "erk" if score == "random" else "global"
     return make_masks(
         model,
         learned.density,
         score,
-        distribution or usual,
+        distribution or usual_distribution(score),
         batch=batch,
         seed=config.seed,
         include=config.mask.include,

@@ -1,6 +1,8 @@
 """A configuration survives TOML, refuses what it does not know with the nearest name, and presets say their source."""
 
 import tomllib
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +40,9 @@ def test_toml_keeps_every_value(changes: list[str]) -> None:
         ("optimizer.lrr=1", "optimizer.lrr; did you mean lr?"),
         ("optimiser.lr=1", "optimiser; did you mean optimizer?"),
         ("reparam=signin", "did you mean sign-in?"),
+        ("reparam=nome", "did you mean none?"),
+        ("method=none", "method.name='none' is not one of static"),
+        ("method=sparse_training.runs:Config", "is not a subclass of Method"),
         ("preset.x=1", "unknown setting preset"),
         ("epochs=many", "epochs='many' is not of type int"),
         ("epochs=0", "epochs=0"),
@@ -66,3 +71,52 @@ def test_a_new_variant_starts_from_its_own_defaults() -> None:
 def test_undefined_combinations_are_refused() -> None:
     with pytest.raises(InputError, match="defined with method='rigl'"):
         Config().with_set(["method=rigl", "reparam=spred"])
+
+
+OUTSIDE = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sparse_training.methods import Static
+from sparse_training.reparam import SignIn
+from sparse_training.runs.optimizers import SGD, Constant
+
+
+@dataclass
+class Method(Static):
+    every: int = 7
+
+
+@dataclass(frozen=True)
+class Reparam(SignIn):
+    strength: float = 0.5
+
+
+@dataclass(frozen=True)
+class Optimizer(SGD):
+    warmth: float = 1.0
+
+
+@dataclass(frozen=True)
+class Schedule(Constant):
+    floor: float = 0.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value"),
+    [("method", "every", 3), ("reparam", "strength", 0.25), ("optimizer", "warmth", 2.0), ("schedule", "floor", 0.1)],
+)
+def test_a_part_from_outside_is_configured_and_stored_under_the_name_that_loads_it(
+    section: str, field: str, value: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "outside_variants.py").write_text(OUTSIDE)
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"outside_variants:{section.title()}"
+    config = Config().with_set([f"{section}={name}", f"{section}.{field}={value}"])
+    assert getattr(getattr(config, section), field) == value
+    tree = tomllib.loads(config.to_toml())
+    assert tree[section]["name"] == name
+    assert Config.from_tree(tree) == config
+    found = type(getattr(config, section))
+    assert replace(config, **{section: found()}).tree()[section]["name"] == name
