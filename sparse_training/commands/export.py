@@ -1,6 +1,6 @@
-"""`python -m sparse_training export RUN`: the merged network of an epoch as a plain state dict in safetensors.
+"""`export RUN`: write the merged network of an epoch as a plain state dict in safetensors.
 
-Torchvision's names, no factors, no pickle.
+The names are those of torchvision, each weight is the product of its factors, and nothing is pickled.
 """
 
 import argparse

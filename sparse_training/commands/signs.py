@@ -1,7 +1,4 @@
-"""`signs RUN`: flips, zeros, settling and agreement of a run by layer, as a table and as CSV.
-
-It trains nothing and changes nothing in the run.
-"""
+"""`signs RUN`: print flips, zeros, settling and agreement of a run by layer, and write them as CSV."""
 
 import argparse
 from pathlib import Path
@@ -51,9 +48,9 @@ def run(args: argparse.Namespace) -> None:
 
 
 def by_layer(table: "FlipTable", settled: float) -> list[dict[str, Any]]:
-    """One row a layer and one for all together: shares in percent at the last epoch, flips over the whole run.
+    """Return one row a layer and one for all together: shares in percent at the last epoch, flips over the whole run.
 
-    settled: percent of the finally active weights that may still flip after the settling epoch.
+    settled: percentage of the finally active weights that may still flip after the settling epoch.
     """
     rows = []
     for last in (*(row for row in table.rows if row.epoch == table.epochs[-1]), table.totals()[-1]):

@@ -20,7 +20,7 @@ from sparse_training.sharpness.power import power_iteration
 from sparse_training.sharpness.scout import scout
 from sparse_training.sharpness.thick_restart import lanczos, unit
 
-METHODS = ("lanczos", "power")
+SOLVERS = ("lanczos", "power")
 # Cosine from which an eigenvector of an earlier network is as good a start as that of a few samples of this one.
 ALIGNED = 0.9
 
@@ -45,7 +45,7 @@ def max_eigenvalue(
     further arguments of `HessianOperator` (params, curvature, graph, chunk, memory, dtype, group). second_start: solve
     again from an independent random direction and return the larger value, converged only if the two agree.
     """
-    choice("method", method, METHODS)
+    choice("method", method, SOLVERS)
     hessian = HessianOperator(model, loss, data, masks, **operator)
     limits: dict[str, Any] = {"tol": tol, "max_products": max_products}
     solve = lanczos if method == "lanczos" else power_iteration

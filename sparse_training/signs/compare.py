@@ -1,6 +1,7 @@
 """Compare the signs of two networks, layer by layer, on the weights that are active in both.
 
-It never infers a mask from a zero, and never counts a weight at exactly zero as flipped or as agreeing.
+The support comes from the masks and never from the zeros. A weight that is exactly zero has no sign: it is counted
+apart, neither as flipped nor as agreeing.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,14 +12,12 @@ from torch import Tensor
 
 from commons.checks import nearest, refuse
 
-Masks = Mapping[str, Tensor]
-
 
 @dataclass(frozen=True)
 class SignCounts:
-    """Numbers of weights active at both ends: active = same + flipped + zero.
+    """Counts of the weights that are active in both networks; active = same + flipped + zero.
 
-    same: equal signs. flipped: opposite signs. zero: at exactly 0 on at least one end, which neither agrees nor flips.
+    same: the signs are equal. flipped: the signs are opposite. zero: at least one of the two weights is exactly 0.
     """
 
     active: int
@@ -28,12 +27,12 @@ class SignCounts:
 
     @property
     def flipped_share(self) -> float:
-        """flipped / active in [0, 1]; 0 where no weight is active at both ends."""
+        """flipped / active, in [0, 1]; it is 0 where no weight is active in both networks."""
         return self.flipped / self.active if self.active else 0.0
 
     @property
     def agreement(self) -> float:
-        """same / active in [0, 1]; 1 where no weight is active at both ends."""
+        """same / active, in [0, 1]; it is 1 where no weight is active in both networks."""
         return self.same / self.active if self.active else 1.0
 
     def __add__(self, other: "SignCounts") -> "SignCounts":
@@ -46,16 +45,16 @@ class SignCounts:
 
 
 def flipped(before: Tensor, after: Tensor, active: Tensor | None = None) -> Tensor:
-    """Where the sign turned to its opposite, sign(before)·sign(after) = −1: bool, of the tensors' common shape.
+    """Return a boolean tensor that is True where sign(before) · sign(after) = −1, in the tensors' common shape.
 
-    before, after: weights or signs. active: bool, the weights that count; None counts all.
+    before, after: weights or signs. active: boolean, the weights that count; None counts all of them.
     """
     opposed = torch.sign(before) * torch.sign(after) < 0
     return opposed if active is None else opposed & active
 
 
 def count_signs(before: Tensor, after: Tensor, active: Tensor | None = None) -> SignCounts:
-    """SignCounts of one layer; arguments as in `flipped`."""
+    """Count the signs of one layer; the arguments are those of `flipped`."""
     product = torch.sign(before) * torch.sign(after)
     if active is None:
         active = torch.ones_like(product, dtype=torch.bool)
@@ -66,17 +65,17 @@ def count_signs(before: Tensor, after: Tensor, active: Tensor | None = None) -> 
 def flips_by_layer(
     before: Mapping[str, Tensor],
     after: Mapping[str, Tensor],
-    masks: Masks | None = None,
-    masks_after: Masks | None = None,
+    masks: Mapping[str, Tensor] | None = None,
+    masks_after: Mapping[str, Tensor] | None = None,
 ) -> dict[str, SignCounts]:
-    """SignCounts of each layer, in the order of `before`, over the weights active at both ends.
+    """Count signs in each layer, in the order of `before`, over the weights that are active in both networks.
 
-    before, after: θ by parameter name, the same shapes, as from `Run.weights` or `Sparse.weights`.
-    masks: bool by parameter name, the support of `before`; None counts every weight.
-    masks_after: the support of `after` where it differs (dynamic sparse training); default the same as masks.
+    before, after: the weights θ by parameter name, of equal shapes, as `Run.weights` or `Sparse.weights` return them.
+    masks: boolean tensors by parameter name, the support of `before`; None counts every weight.
+    masks_after: the support of `after` where dynamic sparse training changed it; None means the same as masks.
 
     Raises:
-        InputError: a layer is missing from one side, or its shapes differ.
+        InputError: A layer of `before` is missing from `after`, or its shapes differ.
     """
     end = masks if masks_after is None else masks_after
     counts = {}
@@ -92,15 +91,15 @@ def flips_by_layer(
 def agreement(
     before: Mapping[str, Tensor],
     after: Mapping[str, Tensor],
-    masks: Masks | None = None,
-    masks_after: Masks | None = None,
+    masks: Mapping[str, Tensor] | None = None,
+    masks_after: Mapping[str, Tensor] | None = None,
 ) -> float:
-    """Share of equal signs over the whole network, in [0, 1]; arguments as `flips_by_layer`."""
+    """Return the share of equal signs over the whole network, in [0, 1]; arguments as in `flips_by_layer`."""
     return total(flips_by_layer(before, after, masks, masks_after).values()).agreement
 
 
 def total(counts: Iterable[SignCounts]) -> SignCounts:
-    """The sum over layers."""
+    """Add the counts of all layers."""
     return sum(counts, start=SignCounts(0, 0, 0, 0))
 
 

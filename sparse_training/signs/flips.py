@@ -1,9 +1,8 @@
-"""Statistics of a sign history, by layer and epoch, in one pass: flips, flips that survive, zeros, settling.
+"""Count sign flips by layer and epoch in one pass over a sign history, which is never held in memory as a whole.
 
-It never keeps the history in memory, and never counts a flip across a gap in a weight's support.
-
-A weight flips when it comes out with the sign opposite to the last one it had since it became active; at zero it has
-not flipped yet. Shares are over the weights active at both ends of the comparison.
+A weight flips at an epoch if its sign there is the opposite of the last sign other than zero that it had since it
+became active. So a weight that stops at exactly zero has not flipped yet; it flips if it leaves zero on the other
+side. A weight that left the support and came back begins anew: its sign from before the gap does not count.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,14 +22,14 @@ from sparse_training.signs.packed import Frame, SignHistory
 
 @dataclass(frozen=True)
 class LayerEpoch:
-    """Counts of one layer at one epoch, all over active weights.
+    """What happened in one layer up to one recorded epoch; every count is a number of weights, `cumulative` of flips.
 
-    weights: size of the layer. active: on the mask at this epoch; zero: of these, at exactly 0.
-    since_init: against the first recorded epoch, over the weights active at both.
-    compared: active at this and at the previous recorded epoch; flipped: of these, flipped on the way.
-    surviving: of the flipped, the sign never changes again and the weight stays active to the end.
-    cumulative: flips so far, over all weights of the layer and all epochs.
-    reference: against the reference network, over the weights active in both; None without one.
+    weights: all weights of the layer. active: those on the mask at this epoch. zero: active ones at exactly 0.
+    since_init: signs now against those of the first recorded epoch, over the weights active at both.
+    compared: weights active at this and at the previous recorded epoch. flipped: those of them that flipped here.
+    surviving: those of the flipped that never flip again and stay active to the end of the history.
+    cumulative: flips of all weights of the layer at all epochs so far.
+    reference: signs now against those of a reference network, over the weights active in both; None without one.
     """
 
     layer: str
@@ -46,7 +45,7 @@ class LayerEpoch:
     reference: SignCounts | None
 
     def row(self) -> dict[str, Any]:
-        """Shares in [0, 1] for a table: of the weights named in the class, nothing where there are none."""
+        """Return shares in [0, 1] for a table; a share of no weights at all is None."""
         row: dict[str, Any] = {key: getattr(self, key) for key in ("layer", "epoch", "weights", "active")}
         row["share_zero"] = _share(self.zero, self.active)
         row["since_init"] = _share(self.since_init.flipped, self.since_init.active)
@@ -60,12 +59,13 @@ class LayerEpoch:
 
 @dataclass(frozen=True)
 class FlipTable:
-    """Everything a sign history says.
+    """All counts of a sign history.
 
-    rows: one a layer and epoch, layers from input to output within each epoch.
-    flips: uint16 by layer, number of flips of each weight over the whole run.
-    last_flip: int32 by layer, epoch of the last flip of each weight active at the end; −1 if it never flipped.
-    active: bool by layer, the support at the end.
+    rows: one row for each epoch and layer, with the layers from input to output within an epoch.
+    flips: by layer, uint16 in the shape of its weights, how often each weight flipped over the whole run.
+    last_flip: by layer, int32 in the shape of its weights, the epoch of the last flip of each weight that is active at
+    the end; −1 if the weight never flipped since it last became active.
+    active: by layer, bool in the shape of its weights, the support at the end.
     """
 
     rows: list[LayerEpoch]
@@ -78,9 +78,10 @@ class FlipTable:
         return sorted({row.epoch for row in self.rows})
 
     def settling(self, share: float = 0.01, layers: Iterable[str] | None = None) -> int:
-        """First recorded epoch after which fewer than `share` of the finally active weights still flip.
+        """Return the first recorded epoch after which fewer than `share` of the finally active weights still flip.
 
-        layers: those to take together; all by default. The last epoch if the signs move to the very end.
+        If signs move to the very end, this is the last recorded epoch. layers: the layers that are counted together;
+        None counts all of them.
 
         Raises:
             InputError: share is not in (0, 1].
@@ -92,7 +93,7 @@ class FlipTable:
         return next((e for e in epochs if np.count_nonzero(last > e) < share * max(len(last), 1)), epochs[-1])
 
     def totals(self) -> list[LayerEpoch]:
-        """The rows summed over layers, one an epoch, under the layer name `total`."""
+        """Return one row an epoch with the sum over all layers, under the layer name `total`."""
         return [_sum([row for row in self.rows if row.epoch == epoch]) for epoch in self.epochs]
 
 
@@ -101,12 +102,12 @@ def flip_table(
     reference: Mapping[str, Tensor] | None = None,
     reference_masks: Mapping[str, Tensor] | None = None,
 ) -> FlipTable:
-    """Read a history once and return its FlipTable.
+    """Read a history once and count its flips.
 
-    reference: θ or signs by layer of the network to compare each epoch with; reference_masks: its support.
+    reference: weights or signs by layer of a network that each epoch is compared with. reference_masks: its support.
 
     Raises:
-        InputError: the history has no epoch, or the reference lacks a layer or differs in shape.
+        InputError: The history has no epoch, or the reference lacks a layer or has another shape.
     """
     if not history.epochs:
         refuse("history", str(history.path), "a history with at least one epoch")
@@ -132,7 +133,7 @@ def flip_table(
 
 
 class _Layer:
-    """What one pass must remember of a layer: its first signs, the latest sign of each weight, and its flips."""
+    """What the pass remembers of a layer: its first signs, the latest sign of each weight, and the flips so far."""
 
     def __init__(self, name: str, shape: tuple[int, ...]) -> None:
         size = prod(shape)
@@ -145,6 +146,7 @@ class _Layer:
         self.cumulative = 0
 
     def step(self, frame: Frame, against: SignCounts | None) -> LayerEpoch:
+        """Take in the next frame and return its row."""
         signs, active = frame.signs[self.name].ravel(), frame.active[self.name].ravel()
         if self.first is None:
             self.first = (signs, active)
@@ -159,20 +161,21 @@ class _Layer:
         flipped = int(np.count_nonzero(turned))
         self.cumulative += flipped
         return LayerEpoch(
-            self.name,
-            frame.epoch,
-            signs.size,
-            int(np.count_nonzero(active)),
-            int(np.count_nonzero(active & (signs == 0))),
-            count_signs(*map(torch.from_numpy, (self.first[0], signs, active & self.first[1]))),
-            int(np.count_nonzero(both)),
-            flipped,
-            0,
-            self.cumulative,
-            against,
+            layer=self.name,
+            epoch=frame.epoch,
+            weights=signs.size,
+            active=int(np.count_nonzero(active)),
+            zero=int(np.count_nonzero(active & (signs == 0))),
+            since_init=count_signs(*map(torch.from_numpy, (self.first[0], signs, active & self.first[1]))),
+            compared=int(np.count_nonzero(both)),
+            flipped=flipped,
+            surviving=0,  # known only after the last frame, see `with_survivors`
+            cumulative=self.cumulative,
+            reference=against,
         )
 
     def with_survivors(self, row: LayerEpoch) -> LayerEpoch:
+        """Return the row with the flips that turned out to be the last ones of weights active at the end."""
         return replace(row, surviving=int(np.count_nonzero((self.last == row.epoch) & self.active)))
 
 

@@ -1,11 +1,10 @@
-"""The packed history of signs: one file, one frame an epoch, two bits a weight (negative, zero), read as a stream.
+"""The packed history of signs: one file with one frame an epoch and two bits a weight, read one frame at a time.
 
-It never holds more than one frame in memory, and never decides what a flip is.
-
-Layout, little-endian: magic, length of the header (uint64), header (JSON: name and shape of each layer, in network
-order), then frames of equal length: epoch (int64), CRC-32 of the planes (uint32), and for each layer the plane of
-negative signs followed by the plane of zeros, each padded to a whole byte. A weight that is off the mask has both bits
-set, which no number has: the support costs no third bit.
+The file is little-endian. It begins with a magic number, the length of the header (uint64) and the header, a JSON
+object with the name and shape of each layer in network order. Frames of equal length follow. A frame holds the epoch
+(int64), the CRC-32 of its planes (uint32), and for each layer the plane of negative signs and the plane of zeros, each
+padded to a whole byte. No number is both negative and zero, so a weight with both bits set is one off the mask: the
+support costs no third bit.
 """
 
 import json
@@ -30,7 +29,7 @@ _GATHER = 0x0102040810204080  # times eight bytes of 0 or 1, the top byte of the
 
 @dataclass(frozen=True)
 class Frame:
-    """One epoch. signs: int8 by layer, −1, 0 or 1 (0 off the mask). active: bool by layer, on the mask."""
+    """The signs of one epoch. signs: int8 by layer, −1, 0 or 1, and 0 off the mask. active: bool by layer, the mask."""
 
     epoch: int
     signs: dict[str, NDArray[np.int8]]
@@ -38,7 +37,10 @@ class Frame:
 
 
 def pack_bits(bits: Tensor) -> Tensor:
-    """bool (k, n) -> uint8 (k, ceil(n / 8)), bit i of byte j of a row is bits[row, 8 j + i]; on the tensor's device."""
+    """Pack bool (k, n) into uint8 (k, ceil(n / 8)) on the same device.
+
+    Bit i of byte j in a row is bits[row, 8 j + i].
+    """
     rows, count = bits.shape
     if count % 8:
         bits = torch.cat((bits, bits.new_zeros((rows, -count % 8))), dim=1)
@@ -46,7 +48,7 @@ def pack_bits(bits: Tensor) -> Tensor:
 
 
 def pack_signs(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> bytes:
-    """The planes of one frame from θ and bool masks by layer (a layer without a mask is all active)."""
+    """Pack weights and boolean masks by layer into the planes of one frame; a layer without a mask is all active."""
     planes = []
     for name, weight in weights.items():
         theta = weight.detach().flatten()
@@ -58,10 +60,14 @@ def pack_signs(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None
 
 
 class SignWriter:
-    """Writes frames, epoch after epoch, to one file; a run that resumes at an earlier epoch writes over the later ones.
+    """Write frames to one file, epoch after epoch; a run that resumes at an earlier epoch overwrites the later ones.
 
-    path: made if absent; otherwise continued, by one writer at a time, and refused where its layers differ.
-    layers: shape by name, input to output. Frames are not synced one by one; one cut short by a kill is left out.
+    path: the file, made where there is none and continued otherwise, by one writer at a time.
+    layers: shapes by name, from input to output. Frames are not synced to the disk one by one; readers leave out a
+    frame that a kill cut short.
+
+    Raises:
+        InputError: The file records other layers.
     """
 
     def __init__(self, path: Path, layers: Mapping[str, tuple[int, ...]]) -> None:
@@ -76,7 +82,7 @@ class SignWriter:
         self._epochs = self._history.epochs
 
     def write(self, epoch: int, planes: bytes) -> None:
-        """Put the frame of `epoch` after the last one before it, and drop the frames that followed."""
+        """Write the frame of an epoch after the last earlier one, and drop the frames that followed."""
         self._epochs = [known for known in self._epochs if known < epoch]
         with self.path.open("r+b") as file:
             file.seek(self._history.start + len(self._epochs) * self._history.frame_bytes)
@@ -88,10 +94,10 @@ class SignWriter:
 class SignHistory:
     """The signs of a run, read frame by frame from the file that SignWriter makes.
 
-    layers: shape by name, input to output. epochs: those recorded whole, ascending; 0 is the start of training.
+    layers: shapes by name, from input to output.
 
     Raises:
-        InputError: the file is missing or is no history of signs.
+        InputError: The file is missing, or it is no history of signs.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -114,6 +120,7 @@ class SignHistory:
 
     @property
     def epochs(self) -> list[int]:
+        """The epochs that are recorded whole, ascending; 0 is the start of training."""
         found: list[int] = []
         with self.path.open("rb") as file:
             for place in range((self.path.stat().st_size - self.start) // self.frame_bytes):
@@ -122,7 +129,7 @@ class SignHistory:
         return found
 
     def frame(self, epoch: int) -> Frame:
-        """The frame of one epoch; InputError names the recorded epochs if it is not among them."""
+        """Read the frame of one epoch; InputError names the recorded epochs if it is not among them."""
         epochs = self.epochs
         if epoch not in epochs:
             refuse("epoch", epoch, f"recorded in {self.path}", f"recorded are {_ranges(epochs)}")
@@ -132,12 +139,12 @@ class SignHistory:
         return (self._read(place) for place in range(len(self.epochs)))
 
     def signs(self, epoch: int) -> dict[str, Tensor]:
-        """int8 tensors by layer, −1, 0 or 1; 0 off the mask."""
+        """Return the signs of one epoch by layer: int8 tensors of −1, 0 and 1, and 0 off the mask."""
         frame = self.frame(epoch)
         return {name: torch.from_numpy(values) for name, values in frame.signs.items()}
 
     def masks(self, epoch: int) -> dict[str, Tensor]:
-        """bool tensors by layer, the support at that epoch."""
+        """Return the support at one epoch by layer, as bool tensors."""
         frame = self.frame(epoch)
         return {name: torch.from_numpy(values) for name, values in frame.active.items()}
 
