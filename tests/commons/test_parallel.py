@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from commons.checks import InputError
 from commons.parallel import run_jobs
 
+ROOT = Path(__file__).parents[2]
 CHILD = """
 import sys, time
 from commons.parallel import run_jobs
@@ -30,11 +32,19 @@ def test_the_first_failure_is_raised() -> None:
         list(run_jobs(math.factorial, [(3,), (-1,)], workers=1))
 
 
+def test_a_killed_worker_is_told_in_one_line() -> None:
+    with pytest.raises(InputError, match="a worker process was killed"):
+        list(run_jobs(os._exit, [(9,)], workers=1))
+
+
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
-def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_their_parent(number: signal.Signals, tmp_path: Path) -> None:
     script = tmp_path / "child.py"
     script.write_text(CHILD)
-    parent = subprocess.Popen([sys.executable, script], cwd=Path(__file__).parents[2])
+    parent = subprocess.Popen(
+        [sys.executable, script], env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL
+    )
 
     def children() -> list[int]:
         path = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
@@ -51,8 +61,8 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     wait_until(lambda: len(children()) >= 3)
     time.sleep(3)
     pids = children()
-    os.kill(parent.pid, signal.SIGKILL)
-    parent.wait()
+    os.kill(parent.pid, number)  # to the parent alone, as `kill` does
+    parent.wait(timeout=10)
 
     def running(pid: int) -> bool:
         try:
