@@ -5,21 +5,26 @@ Each command saves one .npz with its settings and prints what it holds; figures/
 
 import argparse
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from commons import choice, refuse
+from commons import InputError, number, refuse
 from commons.cli import Parser, progress
 from commons.files import output_directory
+from theory.flows import FLOWS, Flow, parameters
 
-if TYPE_CHECKING:
-    from theory.flows import Flow
-
-FLOWS = ("standard", "sign-in", "power")
+SWEEPS = {
+    "betas": "share of balanced starts a < 0 < w that recover, over (beta_a, beta_w)",
+    "step": "share of starts a > 0 > w that gradient descent recovers, over learning rate and size of the start",
+    "noise": "share of starts a < 0 < w that SGD recovers, over noise and size of the start",
+    "decay": "share of starts a < 0 < w that Sign-In recovers, over weight decay and reset period",
+    "dimension": "share of balanced starts that recover by input dimension, for each pair of signs",
+}
 
 
 def main() -> int:
+    """Parse the command line and run its command; returns the exit status."""
     parser = Parser(prog="python -m dynamics", description="Phase diagrams of a single neuron by integration.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     phase = _command(commands, "phase", run_phase, "outcome of a flow from every start (a0, w0)")
@@ -39,59 +44,78 @@ def main() -> int:
         sweep.add_argument("--grid", type=int, help=f"{along} (a fitting number if left out)")
         sweep.add_argument("--starts", type=int, help="starts behind each rate (a fitting number if left out)")
         sweep.add_argument("--seed", type=int, default=0, help="seed of starts and noise")
-        if name in ("noise", "dimension"):
-            _flow_options(sweep, "sign-in", 0.5) if name == "noise" else _flow_options(sweep)
+        if name == "noise":
+            _flow_options(sweep, "sign-in", {"beta_w": 0.5})
+        if name == "dimension":
+            _flow_options(sweep)
     return parser.execute()
 
 
-SWEEPS = {
-    "betas": "share of balanced starts a < 0 < w that recover, over (beta_a, beta_w)",
-    "step": "share of starts a > 0 > w that gradient descent recovers, over learning rate and size of the start",
-    "noise": "share of starts a < 0 < w that SGD recovers, over noise and size of the start",
-    "decay": "share of starts a < 0 < w that Sign-In recovers, over weight decay and reset period",
-    "dimension": "share of balanced starts that recover by input dimension, for each pair of signs",
-}
-
-
-def _command(commands: "argparse._SubParsersAction[Parser]", name: str, run: object, text: str) -> Parser:
+def _command(
+    commands: "argparse._SubParsersAction[Parser]", name: str, run: Callable[[argparse.Namespace], int], text: str
+) -> Parser:
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     parser.add_argument("--out", type=Path, default=Path(f"{name}.npz"), help="file to write")
     parser.set_defaults(run=run)
     return parser
 
 
-def _flow_options(parser: Parser, flow: str = "standard", beta_w: float = 1.0) -> None:
-    parser.add_argument("--flow", default=flow, help="standard, sign-in or power")
-    parser.add_argument("--beta-a", type=float, help="m^2 - w^2 of the outer weight (sign-in: 1)")
-    parser.add_argument("--beta-w", type=float, help=f"m^2 - w^2 of the inner weight (sign-in: {beta_w:g})")
-    parser.add_argument("--p", type=float, help="exponent of w = sign(u)|u|^p (power: 0.5)")
-    parser.set_defaults(values={"beta_a": ("sign-in", 1.0), "beta_w": ("sign-in", beta_w), "p": ("power", 0.5)})
+def _flow_options(parser: Parser, flow: str = "standard", instead: dict[str, float] | None = None) -> None:
+    """Add --flow, and an option for each parameter of each flow that FLOWS has.
+
+    flow: the default flow.   instead: defaults of this command that replace the flow's own.
+    """
+    own = instead or {}
+    parser.add_argument("--flow", default=flow, help=f"{FLOWS.listed()}, or your own as package.module:callable")
+    owners: dict[str, list[str]] = {}
+    for name, maker in _flows().items():
+        for parameter, (default, text) in parameters(maker).items():
+            value = own.get(parameter, default)
+            owners.setdefault(parameter, [text]).append(name if value is None else f"{name}: {value:g}")
+    for parameter, (text, *flows) in owners.items():
+        option = f"--{parameter.replace('_', '-')}"
+        parser.add_argument(option, type=float, help=f"{text or 'a parameter'} ({', '.join(flows)})")
+    parser.set_defaults(instead=own)
 
 
-def flow_of(args: argparse.Namespace) -> "Flow":
-    """The flow that the options name."""
-    from theory import Power, SignIn, Standard
+def _flows() -> dict[str, Callable[..., Flow]]:
+    """The flows whose parameters are options: those of FLOWS, and one of your own that the command line names."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    early.add_argument("--flow", default="")
+    flows = dict(FLOWS)
+    with suppress(InputError, argparse.ArgumentError):  # told in one line once the whole command line is parsed
+        name = early.parse_known_args()[0].flow
+        if ":" in name:
+            flows[name] = FLOWS.find("flow", name)
+    return flows
 
-    name = choice("flow", args.flow, FLOWS)
-    values = {}
-    for parameter, (owner, default) in args.values.items():
+
+def flow_of(args: argparse.Namespace) -> Flow:
+    """The flow that the options name, with the parameters that they give."""
+    maker = FLOWS.find("flow", args.flow)
+    taken = parameters(maker)
+    every = {parameter: name for name, known in _flows().items() for parameter in parameters(known)}
+    values = {name: args.instead.get(name, default) for name, (default, _) in taken.items()}
+    for parameter, owner in every.items():
         given = getattr(args, parameter)
-        if given is not None and owner != name:
-            refuse(parameter, given, f"a parameter of flow={name!r}", f"it belongs to {owner}")
-        values[parameter] = default if given is None else given
-    if name == "standard":
-        return Standard()
-    return SignIn(values["beta_a"], values["beta_w"]) if name == "sign-in" else Power(values["p"])
+        if given is not None and parameter not in taken:
+            refuse(parameter, given, f"a parameter of flow={args.flow!r}", f"it belongs to {owner}")
+        if given is not None:
+            values[parameter] = number(parameter, given)
+    for name in taken:
+        if values[name] is None:
+            refuse("flow", args.flow, "complete", f"it needs --{name.replace('_', '-')}")
+    flow = maker(**values)
+    return flow if isinstance(flow, Flow) else refuse("flow", args.flow, FLOWS.expected)
 
 
 def run_phase(args: argparse.Namespace) -> int:
-    from dynamics.phase import phase_diagram
+    """Integrate a phase diagram, save it, and print the share of each outcome."""
+    from dynamics.phase import alone, phase_diagram
 
-    out = _checked(args.out)
-    parts = None if args.refine else out.parent / f"{out.name}.parts"
-    flow = flow_of(args)
-    with progress() as bars:
-        task = bars.add_task(str(flow), total=None)
+    out, flow = _checked(args.out), flow_of(args)
+    with alone(out) as parts, progress() as bars:
+        task = bars.add_task(flow.label, total=None)
         diagram = phase_diagram(
             flow,
             grid=args.grid,
@@ -100,15 +124,12 @@ def run_phase(args: argparse.Namespace) -> int:
             horizon=args.horizon,
             device=args.device,
             refine=args.refine,
-            parts=parts,
+            parts=None if args.refine else parts,
             report=lambda done, of: bars.update(task, completed=done, total=of),
         )
-    diagram.save(out)
-    if parts is not None:
+        diagram.save(out)
         for part in parts.glob("rows-*.npz"):
             part.unlink()
-        with suppress(OSError):  # somebody else's files may lie there too
-            parts.rmdir()
     for name, share in diagram.shares().items():
         print(f"{name.lower():10s} {share:8.4%}")
     print(f"agreement with the exact basin {diagram.agreement:.6f}\n{out}")
@@ -116,6 +137,7 @@ def run_phase(args: argparse.Namespace) -> int:
 
 
 def run_sweep(args: argparse.Namespace) -> int:
+    """Compute one of SWEEPS, save it, and print the range of its rates."""
     import torch
 
     from dynamics import sweeps

@@ -1,12 +1,11 @@
-"""The (a₀, w₀) diagram of a flow: a grid of starts, in chunks that fit in memory and survive a kill.
+"""The (a₀, w₀) diagram of a flow: a grid of starts, in chunks that fit in memory and survive a kill."""
 
-It integrates every start that it labels, or with `refine` says which cells it filled in between equal neighbours.
-"""
-
+import fcntl
 import json
+import os
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from commons import number
+from commons import number, refuse
 from commons.files import output_directory, write_whole
 from dynamics.outcome import Outcome
-from dynamics.results import PhaseDiagram
+from dynamics.results import PhaseDiagram, edge_of
 from dynamics.trajectories import (
     ARRIVAL,
     WORTH_COMPILING,
@@ -70,7 +69,7 @@ def phase_diagram(
     check_flow(flow)
     end = default_horizon(flow, arrival) if horizon is None else number("horizon", horizon, above=0)
     options = {"rtol": rtol, "atol": atol, "horizon": end, "arrival": arrival, "device": device}
-    settings = {"flow": describe(flow), "grid": grid, "extent": extent, "dtype": str(dtype), **options}
+    settings = {"flow": flow.describe(), "grid": grid, "extent": extent, "dtype": str(dtype), **options}
     axis = np.linspace(-extent, extent, grid)
     fuse = grid * grid >= WORTH_COMPILING and not refine
 
@@ -83,12 +82,45 @@ def phase_diagram(
         settings["integrated"] = computed
     else:
         outcome, time = _in_chunks(axis, label, max(1, chunk // grid), parts, settings, report)
-    return PhaseDiagram(outcome, axis, axis.copy(), time, _agreement(outcome, axis, flow), settings)
+    agreement, edge = _agreement(outcome, axis, flow), edge_of(flow, extent)
+    return PhaseDiagram(outcome, axis, axis.copy(), time, agreement, settings, edge, flow)
 
 
-def describe(flow: Flow) -> dict[str, Any]:
-    """A flow as its name and parameters, for the settings of a saved result."""
-    return {"name": type(flow).__name__, **{k: str(v) for k, v in asdict(flow).items()}}  # type: ignore[call-overload]
+@contextmanager
+def alone(out: Path) -> Iterator[Path]:
+    """Give the folder for the finished chunks of the file `out`, and keep other processes from it until the block ends.
+
+    The folder is then removed if it is empty. A killed process lets go of it, and what it had finished stays.
+
+    Raises:
+        InputError: another process is writing the same file.
+    """
+    folder = out.parent / f"{out.name}.parts"
+    handle = _held(folder)
+    if handle is None:
+        refuse("out", str(out), "free: another process is writing it")
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # chunks of an interrupted diagram, or somebody else's files, are there
+            folder.rmdir()
+        os.close(handle)
+
+
+def _held(folder: Path) -> int | None:
+    """A descriptor of the folder, made if needed, with a lock on it; None where another process has the lock."""
+    while True:
+        output_directory("out", folder)
+        with suppress(FileNotFoundError):  # the process that had it may remove it at any moment
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(handle), folder.stat()):
+                    return handle
+            except BlockingIOError:
+                os.close(handle)
+                return None
+            os.close(handle)
 
 
 def _in_chunks(

@@ -1,11 +1,10 @@
-"""Results that are kept: one value type for outcomes over (a₀, w₀), one for any number over two settings, as .npz.
-
-They hold arrays and settings; nothing here integrates.
-"""
+"""Results that are kept as .npz: outcomes over the starts (a₀, w₀), and rates over two settings."""
 
 import json
+import warnings
 import zipfile
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,15 @@ from numpy.typing import NDArray
 from commons import InputError, refuse
 from commons.files import write_whole
 from dynamics.outcome import Outcome
+from theory import separatrix
+from theory.flows import FLOWS, Flow, restored
 
+EDGE = 400  # points along each curve of the basin's edge
 Array = NDArray[np.float64]
+
+
+class OldFormat(UserWarning):
+    """A file was written by an older version, and reading it filled in what that version did not save."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,9 @@ class PhaseDiagram:
     time: (A, W) float64, flow time to the decision, nan where UNDECIDED or where `refine` filled a cell in.
     agreement: share of the starts with |margin| > 1e-6 that are decided, and RECOVERED exactly where theory.recovers
         says; nan where there is none.
-    settings: what produced it, the flow included.
+    settings: what produced it; settings["flow"] describes the flow, see `theory.Flow.describe`.
+    edge: (K, 2, n) float64, K curves (a, w) that bound the exact basin of the teacher, see `theory.separatrix`.
+    flow: the flow itself, or None where a file was read whose flow is not in `theory.FLOWS`. It is not saved.
     """
 
     outcome: NDArray[np.int8]
@@ -36,20 +44,61 @@ class PhaseDiagram:
     time: Array
     agreement: float
     settings: dict[str, Any] = field(default_factory=dict)
+    edge: Array = field(default_factory=lambda: np.empty((0, 2, 0)))
+    flow: Flow | None = field(default=None, compare=False)
+
+    @property
+    def label(self) -> str:
+        """The flow in a few words, also where only a description of it was saved."""
+        described = self.settings.get("flow", {})
+        return str(described.get("label") or described.get("name") or "a flow that the file does not name")
 
     def save(self, path: str | Path) -> None:
-        """Write everything to one .npz file, whole or not at all."""
-        _save(Path(path), "phase", asdict(self))
+        """Write everything but the flow itself to one .npz file, whole or not at all."""
+        values = asdict(replace(self, flow=None))
+        del values["flow"]
+        _save(Path(path), "phase", values)
 
     @classmethod
     def load(cls, path: str | Path) -> "PhaseDiagram":
-        """Read a file that `save` wrote; InputError names a file that is not one."""
-        return cls(**_load(Path(path), "phase", ("agreement",)))
+        """Read a file that `save` wrote, and warn with OldFormat of one that an older version wrote.
+
+        Raises:
+            InputError: the file does not exist, or is no saved phase diagram.
+        """
+        diagram = cls(**_load(Path(path), "phase", ("agreement",)))
+        if "label" in diagram.settings["flow"]:
+            return replace(diagram, flow=restored(diagram.settings["flow"]))
+        described = of_old(diagram.settings["flow"])
+        diagram = replace(diagram, settings={**diagram.settings, "flow": described}, flow=restored(described))
+        warnings.warn(f"{path} is in an older form; its flow is read as: {diagram.label}", OldFormat, stacklevel=2)
+        return diagram if diagram.flow is None else replace(diagram, edge=edge_of(diagram.flow, float(diagram.a[-1])))
 
     def shares(self) -> dict[str, float]:
         """Share of the starts with each outcome that occurs."""
         counts = np.bincount(self.outcome.ravel(), minlength=len(Outcome))
         return {kind.name: float(counts[kind]) / self.outcome.size for kind in Outcome if counts[kind]}
+
+
+def edge_of(flow: Flow, extent: float) -> Array:
+    """The curves (K, 2, EDGE) that bound a flow's basin within [−extent, extent]²: one, or two where w can cross 0."""
+    curve = np.stack(separatrix(flow, EDGE, extent))
+    return np.stack([curve, -curve] if flow.w.reaches_zero else [curve])
+
+
+def of_old(described: Mapping[str, str]) -> dict[str, Any]:
+    """The description of a flow in today's form, from one that older versions saved.
+
+    They saved the name of the flow's class and its parameters as text, and for a chart without parameters only {}.
+    """
+    names = {getattr(maker, "__name__", name): name for name, maker in FLOWS.items()}
+    name, values = described.get("name", ""), {key: value for key, value in described.items() if key != "name"}
+    if name in names:
+        flow = restored({"name": names[name], **{key: float(value) for key, value in values.items()}})
+        if flow is not None:
+            return flow.describe()
+    known = ", ".join(f"{key} = {value}" for key, value in values.items() if value != "{}")
+    return {"name": name, "label": f"{name or 'a flow'} ({known or 'its charts were not saved'})", **values}
 
 
 @dataclass(frozen=True)
@@ -76,7 +125,11 @@ class Sweep:
 
     @classmethod
     def load(cls, path: str | Path) -> "Sweep":
-        """Read a file that `save` wrote; InputError names a file that is not one."""
+        """Read a file that `save` wrote.
+
+        Raises:
+            InputError: the file does not exist, or is no saved sweep.
+        """
         return cls(**_load(Path(path), "sweep", ("title", "x_name", "y_name")))
 
 

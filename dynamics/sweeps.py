@@ -15,7 +15,6 @@ from dynamics.discrete import gradient_descent, sgd
 from dynamics.fields import half_plane
 from dynamics.nd import integrate_nd
 from dynamics.outcome import Outcome
-from dynamics.phase import describe
 from dynamics.results import Array, Sweep
 from dynamics.trajectories import ARRIVAL, OUTCOME_OF, follow, integrate
 from dynamics.workers import Limits
@@ -66,7 +65,7 @@ def noise(
     ends = sgd(
         -w, w, lr=lr, steps=steps, label_noise=spreads[:, None, None], seed=seed, flow=flow, tolerance=0.5
     )  # fmt: skip
-    settings = {"seed": seed, "steps": steps, "lr": lr, "batch": 8, "flow": describe(flow)}
+    settings = {"seed": seed, "steps": steps, "lr": lr, "batch": 8, "flow": flow.describe()}
     return _sweep("SGD from balanced a < 0 < w", "label noise", "w₀", spreads, sizes, ends.outcome, **settings)
 
 
@@ -107,7 +106,7 @@ def dimension(*, grid: int = len(DIMENSIONS), starts: int = 400, seed: int = 0, 
         a = signs[..., 0] * np.linalg.norm(w, axis=-1)
         ends = integrate(flow, a, w[..., 0]) if d == 1 else integrate_nd(flow, a.ravel(), w.reshape(-1, d))
         outcome[i] = ends.outcome.reshape(a.shape)
-    settings = {"seed": seed, "flow": describe(flow), "y_labels": ["++", "+-", "-+", "--"]}
+    settings = {"seed": seed, "flow": flow.describe(), "y_labels": ["++", "+-", "-+", "--"]}
     return _sweep(
         "recovery by quadrant", "d", "sign pair", np.array(dimensions, float), np.arange(4.0), outcome, **settings
     )

@@ -3,13 +3,12 @@
 It draws what dynamics/ integrated and theory/ states; it integrates nothing.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 import sympy as sp
 
-import theory
 from dynamics import Outcome, PhaseDiagram, sample_paths
 from figures.style import COLUMN
 from theory.flows import Flow
@@ -26,11 +25,6 @@ COLOURS = {
     Outcome.DIVERGED: "#CC79A7",
     Outcome.UNDECIDED: "#BBBBBB",
 }
-TITLES: dict[type, Callable[[Any], str]] = {
-    theory.Standard: lambda flow: "standard flow",
-    theory.SignIn: lambda flow: rf"Sign-In, $\beta_1={flow.beta_a:g}$, $\beta_2={flow.beta_w:g}$",
-    theory.Power: lambda flow: rf"$w = \mathrm{{sign}}(u)|u|^{{{flow.p:g}}}$",
-}
 LABELS = {outcome: outcome.name.lower() for outcome in Outcome}
 
 
@@ -41,13 +35,6 @@ def phase_figure(diagram: PhaseDiagram) -> "Figure":
     figure, axes = plt.subplots(figsize=(COLUMN, COLUMN * 1.1))
     draw_phase_diagram(axes, diagram)
     return figure
-
-
-def flow_of(diagram: PhaseDiagram) -> Flow:
-    """The flow that a diagram was integrated with, from its settings."""
-    named = dict(diagram.settings["flow"])
-    flow: Flow = getattr(theory, named.pop("name"))(**{key: float(value) for key, value in named.items()})
-    return flow
 
 
 def draw_outcomes(axes: "Axes", outcome: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
@@ -68,11 +55,23 @@ def draw_outcomes(axes: "Axes", outcome: np.ndarray, x: np.ndarray, y: np.ndarra
 
 
 def draw_phase_diagram(axes: "Axes", diagram: PhaseDiagram) -> None:
-    """Draw an (a₀, w₀) diagram: outcomes, arrows of the flow, sample paths, the exact separatrix."""
-    flow = flow_of(diagram)
+    """Draw an (a₀, w₀) diagram: outcomes, the exact edge of the basin, and if its flow is known arrows and paths."""
     extent = float(diagram.a[-1])
     draw_outcomes(axes, diagram.outcome, diagram.a, diagram.w)
+    if diagram.flow is not None:
+        _draw_flow(axes, diagram.flow, extent)
+    for edge_a, edge_w in diagram.edge:
+        axes.plot(edge_a, edge_w, color="black", lw=1.4)
+    axes.axhline(0, color="black", lw=0.4)
+    axes.axvline(0, color="black", lw=0.4)
+    axes.set(xlim=(-extent, extent), ylim=(-extent, extent), xlabel="$a_0$", ylabel="$w_0$", aspect="equal")
+    agreement = f"exact basin: {diagram.agreement:.2%} of {diagram.outcome.size:,} starts agree"
+    label = re.sub(r"β_(\w)", r"$\\beta_\1$", diagram.label)
+    axes.set_title(f"{label}\n{agreement}")
 
+
+def _draw_flow(axes: "Axes", flow: Flow, extent: float) -> None:
+    """Arrows of the flow on a coarse grid, and the paths of six starts."""
     coarse = np.linspace(-extent, extent, 17)[1:-1]
     a, w = np.meshgrid(coarse, coarse)
     with np.errstate(all="ignore"):  # a chart that is not regular has no arrows on w = 0
@@ -91,15 +90,6 @@ def draw_phase_diagram(axes: "Axes", diagram: PhaseDiagram) -> None:
     )
     axes.plot(paths_a, paths_w, color="#D55E00", lw=0.8)
     axes.plot(starts[:, 0], starts[:, 1], "o", color="#D55E00", ms=2.5)
-
-    edge_a, edge_w = theory.separatrix(flow, 400, extent)
-    for side in (1, -1) if flow.w.reaches_zero else (1,):
-        axes.plot(side * edge_a, side * edge_w, color="black", lw=1.4)
-    axes.axhline(0, color="black", lw=0.4)
-    axes.axvline(0, color="black", lw=0.4)
-    axes.set(xlim=(-extent, extent), ylim=(-extent, extent), xlabel="$a_0$", ylabel="$w_0$", aspect="equal")
-    agreement = f"exact basin: {diagram.agreement:.2%} of {diagram.outcome.size:,} starts agree"
-    axes.set_title(f"{TITLES[type(flow)](flow)}\n{agreement}")
 
 
 def _outer(centres: np.ndarray) -> tuple[float, float]:

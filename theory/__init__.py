@@ -1,6 +1,6 @@
 """The single neuron: exact flows, basins and times, and the theorems about them, proved by SymPy.
 
-It never imports torch, and imports SymPy and SciPy only when a name that needs them is used.
+SymPy and SciPy are imported only when a name that needs them is used, so that a command answers at once.
 """
 
 import importlib
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from theory.discrete import beta_after_steps as beta_after_steps
     from theory.discrete import beta_under_weight_decay as beta_under_weight_decay
     from theory.discrete import escape_learning_rate as escape_learning_rate
+    from theory.flows import FLOWS as FLOWS
     from theory.flows import ChartFlow as ChartFlow
     from theory.flows import Flow as Flow
     from theory.flows import Power as Power
@@ -51,7 +52,7 @@ _HOME = {
     "theorems": ["THEOREMS", "THEOREM_5_1", "THEOREM_5_2", "THEOREM_5_4"],
     "invariants": ["fate", "invariant", "limit_point", "margin", "recovers", "separatrix"],
     "charts": ["Chart", "Identity", "Product", "SignedPower"],
-    "flows": ["ChartFlow", "Flow", "Power", "SignIn", "Standard"],
+    "flows": ["FLOWS", "ChartFlow", "Flow", "Power", "SignIn", "Standard"],
     "redistribution": ["metric", "reset"],
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}

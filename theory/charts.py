@@ -1,11 +1,12 @@
-"""How a weight θ is written as φ(u): the charts of the standard, the Sign-In and the power flow.
+"""The charts θ = φ(u) in which a weight can be written: the identity, the product m·w, the signed power, or your own.
 
-A chart knows one weight; it never sees a loss. SymPy is imported only when an expression is asked for.
+A chart knows one weight and no loss. SymPy is imported only when an expression is asked for.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields, is_dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,11 +21,15 @@ if TYPE_CHECKING:
 
 
 class Chart(ABC):
-    """One weight θ = φ(u), φ odd and increasing; under gradient flow in u, dθ = −g(θ)∇L dt, g = φ′(u)².
+    """A weight θ written as φ(u), where φ is odd and increasing.
 
-    Only `chart` must be given. The energy E(θ) = 2∫₀^θ s/g(s) ds of each layer is what the flow conserves the
-    difference of, and the radius ρ(θ) = sign(θ)√E is the coordinate in which the basin of every flow is the same:
-    w > 0 and ρ_w + ρ_a > 0. Both follow from the chart, by SymPy where it integrates, else by quadrature to 1e-12.
+    Gradient flow in u moves the weight by dθ/dt = −g(θ) ∂L/∂θ with the metric g = φ′(u)². A subclass gives `chart`,
+    and the rest follows:
+
+    - The energy is E(θ) = 2∫₀^θ s/g(s) ds. The flow of a neuron conserves E(a) − E(w), each in the chart of its layer.
+    - The radius is ρ(θ) = sign(θ)√E(θ). Seen in radii the basin of every flow is the same: w > 0 and ρ(w) + ρ(a) > 0.
+
+    SymPy integrates the energy where it can; otherwise quadrature finds it to 1e-12, and `exactness` says which.
     """
 
     @abstractmethod
@@ -32,37 +37,46 @@ class Chart(ABC):
         """φ(u) as a SymPy expression."""
 
     def speed(self, u: "sp.Expr") -> "sp.Expr":
-        """g at θ = φ(u): the squared slope of φ, or the squared norm of its gradient where u labels an orbit."""
+        """g at θ = φ(u) as a SymPy expression: φ′(u)², unless a subclass labels its orbits by u in another way."""
         return self.chart(u).diff(u) ** 2
 
     @property
     def _derived(self) -> "Derived":
-        from theory.derived import derive
-
-        return derive(self)
+        return _derive(self)
 
     @property
-    def source(self) -> str:
-        """How energy and radius are obtained: "closed form", "symbolic" (SymPy integrates) or "quadrature"."""
-        return self._derived.source
+    def exactness(self) -> str:
+        """How energy and radius are found: "closed form", "symbolic" (SymPy integrates them) or "quadrature"."""
+        return self._derived.exactness
 
     @property
     def order(self) -> float:
-        """The e of θ ~ ±|u|^e near 0: 1 for a regular chart. It decides what happens at θ = 0."""
+        """The exponent e of θ ~ ±|u|^e near 0, which is 1 for a regular chart. It decides what happens at θ = 0."""
         return self._derived.order
 
     @property
     def passes_zero(self) -> bool:
-        """Whether a weight that the loss pushes towards zero goes through it: not where φ′(0) = 0."""
+        """Whether a weight that the loss pushes towards zero goes through it. It does not where φ′(0) = 0."""
         return self.order <= 1
 
     @property
     def reaches_zero(self) -> bool:
-        """Whether |θ| falls to 0 in finite time under dθ = −g(θ)·θ dt: never for a C¹ chart."""
+        """Whether |θ| falls to 0 in finite time under dθ/dt = −g(θ)·θ. It never does in a C¹ chart."""
         return self.order < 1
 
+    def describe(self) -> dict[str, Any]:
+        """The chart in plain values for the settings of a saved result: its name, φ(u) as text, its parameters."""
+        import sympy as sp
+
+        phi = str(self.chart(sp.Symbol("u", real=True)))
+        return {"name": type(self).__name__, "phi": phi, **parameters_of(self)}
+
     def metric_expression(self, theta: "sp.Expr") -> "sp.Expr":
-        """g(θ) as a SymPy expression in θ; InputError where SymPy cannot invert the chart."""
+        """g(θ) as a SymPy expression in θ.
+
+        Raises:
+            InputError: SymPy cannot invert the chart.
+        """
         return self._derived.metric_expression(theta)
 
     def metric(self, theta: Array) -> Array:
@@ -74,23 +88,40 @@ class Chart(ABC):
         return self._derived.radius(theta)
 
     def weight(self, radius: Array) -> Array:
-        """θ of a radius, the inverse of `radius`."""
+        """The θ that has a radius: the inverse of `radius`."""
         return self._derived.weight(radius)
 
     def stretch(self, radius: Array) -> Array:
-        """θ/ρ at a radius, continued to ρ = 0."""
+        """θ/ρ at a radius, with its limit at ρ = 0."""
         return self._derived.stretch(radius)
 
     def potential(self, theta: Array) -> Array:
-        """E(θ) up to the constant in which the invariant is customarily written."""
+        """E(θ), plus the constant that is customary in the invariant of the flow."""
         return self.radius(theta) ** 2
+
+
+@lru_cache(maxsize=64)
+def _derive(chart: Chart) -> "Derived":
+    """What follows from the expressions of a chart, worked out once for charts that are equal."""
+    from theory.derived import Derived, U
+
+    return Derived(chart.chart(U), chart.speed(U))
+
+
+def parameters_of(value: object) -> dict[str, Any]:
+    """The fields of a dataclass that are numbers or texts, in their order; other fields as text; no charts."""
+    if not is_dataclass(value):
+        return {}
+    given = {field.name: getattr(value, field.name) for field in fields(value)}
+    plain = (bool, int, float, str)
+    return {k: v if isinstance(v, plain) else repr(v) for k, v in given.items() if not isinstance(v, Chart)}
 
 
 @dataclass(frozen=True)
 class Identity(Chart):
-    """θ = u: g = 1, E = θ²."""
+    """θ = u, with metric g = 1 and energy E = θ²."""
 
-    source = "closed form"
+    exactness = "closed form"
     order = 1.0
 
     def chart(self, u: "sp.Expr") -> "sp.Expr":
@@ -114,13 +145,14 @@ class Identity(Chart):
 
 @dataclass(frozen=True)
 class Product(Chart):
-    """θ = m·w on the orbit m² − w² = β > 0, m > 0: g = m² + w² = √(4θ² + β²), E = ½(√(4θ² + β²) − β) = w².
+    """θ = m·w, where gradient flow in m and w keeps m² − w² = β > 0 and m > 0.
 
-    The label u is the orbit's hyperbolic angle, m = √β cosh u and w = √β sinh u; the radius is the factor w itself.
+    The metric is g = m² + w² = √(4θ² + β²) and the energy E = ½(√(4θ² + β²) − β) = w², so the radius is the factor w
+    itself. The coordinate u is the hyperbolic angle on the orbit: m = √β cosh u and w = √β sinh u.
     """
 
     beta: float
-    source = "closed form"
+    exactness = "closed form"
     order = 1.0
 
     def __post_init__(self) -> None:
@@ -159,10 +191,13 @@ class Product(Chart):
 
 @dataclass(frozen=True)
 class SignedPower(Chart):
-    """θ = sign(u)|u|^p, p > 0: g = p²|θ|^{2 − 2/p}, E = |θ|^{2/p}/p. Continuous for all p, C¹ only for p ≥ 1."""
+    """θ = sign(u)|u|^p with p > 0, metric g = p²|θ|^{2 − 2/p} and energy E = |θ|^{2/p}/p.
+
+    The chart is continuous for every p, but C¹ only for p ≥ 1.
+    """
 
     p: float
-    source = "closed form"
+    exactness = "closed form"
 
     def __post_init__(self) -> None:
         number("p", self.p, above=0)

@@ -1,23 +1,20 @@
-"""Metric, energy and radius of any chart: integrated by SymPy where it can, else by quadrature to 1e-12.
+"""Metric, energy and radius of a chart of one's own, from its expressions θ(u) and g(u).
 
-It decides nothing about a flow; the closed forms of the known charts are in `parametrization`.
+SymPy integrates the energy where it can; otherwise quadrature finds it to 1e-12. The charts that the package knows have
+closed forms instead, in `theory.charts`.
 """
 
 from collections.abc import Callable
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from functools import partial
 
 import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 
 from commons import InputError
+from theory.arrays import Array
 from theory.quadrature import integrate
 from theory.roots import increasing_root
-
-if TYPE_CHECKING:
-    from theory.arrays import Array
-    from theory.charts import Chart
 
 U = sp.Symbol("u", real=True)
 TOLERANCE = 1e-12
@@ -26,14 +23,17 @@ PROBES = (-2.6, -0.3, 0.1, 2.2)
 
 
 class Derived:
-    """What follows from one chart θ = φ(u).
+    """What follows from the expressions θ = φ(u) and g(u) of one chart, both in the symbol `U`.
 
     energy: E(u) = 2∫₀^u φφ′/g as a SymPy expression, or None where SymPy cannot integrate it.
-    source: "symbolic" or "quadrature".   order: e with θ ~ ±|u|^e at 0 (1 for a chart with φ′(0) > 0).
+    exactness: "symbolic" or "quadrature".   order: the e of θ ~ ±|u|^e at 0, which is 1 where φ′(0) > 0.
+
+    Raises:
+        InputError: φ is not 0 at u = 0, or not odd.
     """
 
-    def __init__(self, chart: "Chart") -> None:
-        self.theta, self.speed = sp.sympify(chart.chart(U)), sp.sympify(chart.speed(U))
+    def __init__(self, theta: sp.Expr, speed: sp.Expr) -> None:
+        self.theta, self.speed = sp.sympify(theta), sp.sympify(speed)
         if sp.limit(self.theta, U, 0) != 0:
             raise InputError(f"chart={self.theta} is not 0 at u=0")
         slope = self.theta.diff(U)
@@ -47,10 +47,10 @@ class Derived:
         )
         self.energy, self._closed_from = self._closed_form(integrand)
         self._closed = sp.lambdify(U, self.energy if self.energy is not None else U, "numpy")
-        self.source = "quadrature" if self.energy is None else "symbolic"
+        self.exactness = "quadrature" if self.energy is None else "symbolic"
 
     def metric_expression(self, theta: sp.Expr) -> sp.Expr:
-        """g as an expression in θ."""
+        """g as an expression in θ; InputError where SymPy finds no inverse of φ."""
         target = sp.Dummy(real=True)
         try:
             inverses = sp.solve(self.theta - target, U)
@@ -62,22 +62,26 @@ class Derived:
                 return sp.simplify(self.speed.subs(U, inverse).rewrite(sp.exp)).subs(target, theta)
         raise InputError(f"chart={self.theta} has no inverse that SymPy can write; use `metric` on numbers")
 
-    def metric(self, theta: "Array") -> "Array":
+    def metric(self, theta: Array) -> Array:
+        """g(θ), elementwise."""
         return self._value(self._speed, self.latent(theta))
 
-    def radius(self, theta: "Array") -> "Array":
+    def radius(self, theta: Array) -> Array:
+        """ρ(θ) = sign(θ)√E(θ), elementwise."""
         return self._radius(self.latent(theta))
 
-    def weight(self, radius: "Array") -> "Array":
+    def weight(self, radius: Array) -> Array:
+        """The θ that has a radius."""
         return self._value(self._theta, self._solve(self._radius, self._radius_slope, radius))
 
-    def stretch(self, radius: "Array") -> "Array":
+    def stretch(self, radius: Array) -> Array:
+        """θ/ρ at a radius."""
         # The ratio is flat at 0 where φ′(0) > 0, so a tiny radius stands for 0.
         away = np.where(np.abs(radius) < 1e-100, 1e-100, radius)
         return self.weight(away) / away
 
-    def latent(self, theta: "Array") -> "Array":
-        """u of each θ; InputError where θ is outside the range of φ."""
+    def latent(self, theta: Array) -> Array:
+        """The u of each θ; InputError where θ is outside the range of φ."""
         return self._solve(partial(self._value, self._theta), partial(self._value, self._slope), theta)
 
     def _closed_form(self, integrand: sp.Expr) -> tuple[sp.Expr | None, float]:
@@ -95,34 +99,32 @@ class Derived:
                     return (None, np.inf) if u == points[0] else (energy, float(2 * u))
         return energy, 0.0
 
-    def _radius(self, u: "Array") -> "Array":
+    def _radius(self, u: Array) -> Array:
         energy = self._value(self._closed, u) if self.energy is not None else np.zeros(u.shape)
         near = np.abs(u) < self._closed_from
         energy[near] = self._quadrature(u[near])
         return np.copysign(np.sqrt(energy), u)
 
-    def _radius_slope(self, u: "Array") -> "Array":
+    def _radius_slope(self, u: Array) -> Array:
         return self._value(self._integrand, u) / (2 * self._radius(u))
 
-    def _quadrature(self, u: "Array") -> "Array":
+    def _quadrature(self, u: Array) -> Array:
         energy, error = integrate(lambda x, rows: self._value(self._integrand, x), np.zeros(u.shape), u)
         if np.any(error > TOLERANCE * energy):
             raise InputError(f"chart={self.theta} has an energy that quadrature does not resolve to {TOLERANCE:g}")
         return energy
 
     @staticmethod
-    def _value(function: Callable[["Array"], "Array"], u: "Array") -> "Array":
+    def _value(function: Callable[[Array], Array], u: Array) -> Array:
         """A lambdified expression as an array of u's shape, also where the expression is a constant."""
         return np.array(np.broadcast_to(function(u), u.shape), dtype=np.float64)
 
-    def _solve(
-        self, function: Callable[["Array"], "Array"], slope: Callable[["Array"], "Array"], target: "Array"
-    ) -> "Array":
+    def _solve(self, function: Callable[[Array], Array], slope: Callable[[Array], Array], target: Array) -> Array:
         """The u at which an increasing function that is 0 at 0 meets each target."""
         target = np.asarray(target, dtype=np.float64)
         sign, size = np.where(target < 0, -1.0, 1.0).ravel(), np.abs(target).ravel()
 
-        def excess(u: "Array", rows: NDArray[np.intp]) -> tuple["Array", "Array"]:
+        def excess(u: Array, rows: NDArray[np.intp]) -> tuple[Array, Array]:
             value = sign[rows] * function(sign[rows] * u) - size[rows]
             return np.where(np.isnan(value), np.inf, value), slope(sign[rows] * u)
 
@@ -136,9 +138,3 @@ class Derived:
                 high = np.where(far, high / 2, high)
             root = increasing_root(excess, high / 2, high)
         return (sign * np.where(size == 0, 0.0, root)).reshape(target.shape)
-
-
-@lru_cache(maxsize=64)
-def derive(chart: "Chart") -> Derived:
-    """The chart's `Derived`, worked out once for equal charts."""
-    return Derived(chart)

@@ -1,52 +1,78 @@
-"""The gradient flows of a neuron: which charts its two weights a and w are written in.
+"""The gradient flows of a neuron: in which charts its two weights a and w are written.
 
-A flow states what moves and never moves it; `dynamics/` integrates.
+A flow states what moves; `dynamics/` integrates it.
 """
 
+import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 from commons import number
-from theory.charts import Chart, Identity, Product, SignedPower
+from commons.registry import Registry
+from theory.charts import Chart, Identity, Product, SignedPower, parameters_of
 
 
 class Flow(ABC):
-    """The gradient flow of a neuron whose a and w (each component of it) are written in the charts `a` and `w`.
+    """The gradient flow of a neuron a·relu(w·x) whose weight a is written in the chart `a`, and each w_i in `w`.
 
-    `unit` scales invariant and margin to the form that is customary for the flow.
+    unit: the factor that brings invariant and margin to the form that is customary for the flow.
     """
 
     unit: ClassVar[float] = 1.0
 
     @property
     @abstractmethod
-    def a(self) -> Chart: ...
+    def a(self) -> Chart:
+        """The chart of the outer weight a."""
 
     @property
     @abstractmethod
-    def w(self) -> Chart: ...
+    def w(self) -> Chart:
+        """The chart of each component of the inner weight w."""
 
     @property
-    def source(self) -> str:
-        """The less exact of the sources of the two charts."""
-        return max(self.a.source, self.w.source, key=["closed form", "symbolic", "quadrature"].index)
+    def exactness(self) -> str:
+        """The less exact of the two charts' `exactness`."""
+        return max(self.a.exactness, self.w.exactness, key=["closed form", "symbolic", "quadrature"].index)
+
+    @property
+    def name(self) -> str:
+        """The name under which FLOWS has the flow, or else where its class is defined, as "module:class"."""
+        registered = (name for name, kind in FLOWS.items() if kind is type(self))
+        return next(registered, f"{type(self).__module__}:{type(self).__qualname__}")
+
+    @property
+    def label(self) -> str:
+        """The flow in a few words, for legends and titles."""
+        formulas = {"a": self.a.describe()["phi"], "w": self.w.describe()["phi"]}
+        return ", ".join(f"{weight} = {phi.replace('**', '^')}" for weight, phi in formulas.items())
+
+    def describe(self) -> dict[str, Any]:
+        """The flow in plain values for the settings of a saved result: name, label, parameters and both charts."""
+        charts = {"a": self.a.describe(), "w": self.w.describe()}
+        return {"name": self.name, "label": self.label, **parameters_of(self), **charts}
 
 
 @dataclass(frozen=True)
 class Standard(Flow):
-    """Gradient flow in a and w themselves; invariant a² − w²."""
+    """Gradient flow in a and w themselves, which conserves a² − w²."""
 
     a = Identity()
     w = Identity()
+    label = "standard flow"
 
 
 @dataclass(frozen=True)
 class SignIn(Flow):
-    """a = m_a·w_a and w = m_w·w_w with m² − w² = β_a, β_w > 0; invariant √(4a² + β_a²) − √(4w² + β_w²)."""
+    """Gradient flow in the factors of a = m_a·w_a and w = m_w·w_w, with m² − w² = β_a and β_w > 0.
 
-    beta_a: float = 1.0
-    beta_w: float = 1.0
+    It conserves √(4a² + β_a²) − √(4w² + β_w²). The paper writes β₁ for β_a and β₂ for β_w.
+    """
+
+    beta_a: Annotated[float, "m² − w² of the factors of the outer weight a"] = 1.0
+    beta_w: Annotated[float, "m² − w² of the factors of the inner weight w"] = 1.0
     unit = 2.0
 
     def __post_init__(self) -> None:
@@ -61,12 +87,19 @@ class SignIn(Flow):
     def w(self) -> Product:
         return Product(self.beta_w)
 
+    @property
+    def label(self) -> str:
+        return f"Sign-In, β_a = {self.beta_a:g}, β_w = {self.beta_w:g}"
+
 
 @dataclass(frozen=True)
 class Power(Flow):
-    """w = sign(u)|u|^p and a as it is; invariant a² − |w|^{2/p}/p. For p < 1 the chart of w is not C¹."""
+    """Gradient flow in a itself and in u, where w = sign(u)|u|^p; for p < 1 the chart of w is not C¹.
 
-    p: float
+    It conserves a² − |w|^{2/p}/p.
+    """
+
+    p: Annotated[float, "exponent of w = sign(u)|u|^p"] = 0.5
     a = Identity()
 
     def __post_init__(self) -> None:
@@ -75,6 +108,10 @@ class Power(Flow):
     @property
     def w(self) -> SignedPower:
         return SignedPower(self.p)
+
+    @property
+    def label(self) -> str:
+        return f"w = sign(u)|u|^{self.p:g}"
 
 
 @dataclass(frozen=True)
@@ -91,3 +128,45 @@ class ChartFlow(Flow):
     @property
     def w(self) -> Chart:
         return self.chart_w
+
+
+def _maker(part: object) -> Callable[..., Flow] | None:
+    """What FLOWS keeps of a part: a class or function as it is, and for a flow a function that returns it."""
+    if isinstance(part, Flow):
+        return lambda: part
+    return part if callable(part) else None
+
+
+FLOWS: Registry[Callable[..., Flow]] = Registry(
+    "a flow, or a class or function that makes one",
+    {"standard": Standard, "sign-in": SignIn, "power": Power},
+    accept=_maker,
+)
+"""The flows by name. Each entry is called with the flow's parameters, which `parameters` lists."""
+
+
+class Parameter(NamedTuple):
+    """A number that a flow takes: its default (None: it must be given) and what it means."""
+
+    default: float | None
+    text: str
+
+
+def parameters(maker: Callable[..., Flow]) -> dict[str, Parameter]:
+    """The parameters of an entry of FLOWS, by its signature; `Annotated[float, "..."]` there says what one means."""
+    found = {}
+    for name, given in inspect.signature(maker, eval_str=True).parameters.items():
+        default = None if given.default is inspect.Parameter.empty else given.default
+        found[name] = Parameter(default, next(iter(getattr(given.annotation, "__metadata__", ())), ""))
+    return found
+
+
+def restored(described: Mapping[str, Any]) -> Flow | None:
+    """The flow that `Flow.describe` described, or None for one whose class FLOWS does not have.
+
+    The charts of such a flow are code, and a description is only data: nothing in it is executed.
+    """
+    maker = FLOWS.get(described.get("name", ""))
+    if maker is None:
+        return None
+    return maker(**{name: described[name] for name in parameters(maker) if name in described})

@@ -1,19 +1,31 @@
 """Diagrams: chunks, refinement and a kill change nothing; files give back what was saved."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from commons import InputError
 from dynamics import phase
-from dynamics.phase import phase_diagram
-from dynamics.results import PhaseDiagram, Sweep
-from theory import SignIn, Standard
+from dynamics.phase import alone, phase_diagram
+from dynamics.results import OldFormat, PhaseDiagram, Sweep
+from theory import Chart, ChartFlow, Identity, SignIn, Standard
+
+
+@dataclass(frozen=True)
+class Scaled(Chart):
+    """θ = ku, in a class whose name alone does not tell its flows apart."""
+
+    k: float
+
+    def chart(self, u):
+        return self.k * u
 
 
 def test_chunk_size_changes_nothing():
@@ -83,3 +95,46 @@ def test_killed_diagram_goes_on(tmp_path):
 def test_mistakes_get_one_line(wrong):
     with pytest.raises(InputError):
         phase_diagram(Standard(), **wrong)
+
+
+def test_a_diagram_of_an_older_version_is_read_and_said_to_be_one(tmp_path):
+    new = phase_diagram(SignIn(1.0, 0.25), grid=8)
+    flows = {"SignIn": {"beta_a": "1.0", "beta_w": "0.25"}, "ChartFlow": {"chart_a": "{}", "chart_w": "{'beta': 1.0}"}}
+    for name, values in flows.items():
+        path, settings = tmp_path / f"{name}.npz", {**new.settings, "flow": {"name": name, **values}}
+        np.savez(
+            path, outcome=new.outcome, a=new.a, w=new.w, time=new.time, agreement=1.0, settings=json.dumps(settings),
+            kind="phase",
+        )  # fmt: skip
+        with pytest.warns(OldFormat, match="older form") as told:
+            old = PhaseDiagram.load(path)
+        assert len(told) == 1
+        assert "\n" not in str(told[0].message)
+        assert np.array_equal(old.outcome, new.outcome)
+        assert old.flow == (SignIn(1.0, 0.25) if name == "SignIn" else None)
+        assert old.label == ("Sign-In, β_a = 1, β_w = 0.25" if name == "SignIn" else old.label)
+        assert name == "SignIn" or "beta" in old.label
+        old.save(tmp_path / "new.npz")
+        assert PhaseDiagram.load(tmp_path / "new.npz").label == old.label
+
+
+def test_chunks_of_another_chart_are_not_taken(tmp_path):
+    first, second = ChartFlow(Identity(), Scaled(1.0)), ChartFlow(Identity(), Scaled(4.0))
+    phase_diagram(first, grid=16, parts=tmp_path)
+    again = phase_diagram(second, grid=16, parts=tmp_path)
+    assert np.array_equal(again.time, phase_diagram(second, grid=16).time, equal_nan=True)
+
+
+def test_one_output_has_one_writer(tmp_path):
+    out = tmp_path / "d.npz"
+    with alone(out) as parts:
+        assert parts.is_dir()
+        with pytest.raises(InputError, match="another process"), alone(out):
+            pass
+        assert parts.is_dir()
+        (parts / "rows-000000.npz").touch()
+    assert parts.is_dir()
+    (parts / "rows-000000.npz").unlink()
+    with alone(out):
+        pass
+    assert not parts.exists()

@@ -6,7 +6,7 @@ from PIL import Image
 
 import theory
 from dynamics import Outcome, PhaseDiagram, phase_diagram
-from figures.phase_diagrams import COLOURS, flow_of, phase_figure
+from figures.phase_diagrams import COLOURS, phase_figure
 from figures.signs import flips_figure
 from figures.style import paper_style, save_figure
 from figures.transplant import transplant_figure
@@ -15,10 +15,6 @@ from figures.transplant import transplant_figure
 @pytest.fixture(scope="module")
 def diagram() -> PhaseDiagram:
     return phase_diagram(theory.SignIn(1.0, 0.25), grid=16)
-
-
-def test_the_settings_of_a_diagram_give_its_flow_back(diagram: PhaseDiagram) -> None:
-    assert flow_of(diagram) == theory.SignIn(1.0, 0.25)
 
 
 def test_the_phase_diagram_shows_each_outcome_where_it_is(diagram: PhaseDiagram) -> None:

@@ -166,7 +166,7 @@ def test_fates_of_the_standard_quadrants() -> None:
 def test_closed_forms_are_what_the_chart_implies(chart: Chart) -> None:
     theta = np.array([-3.0, -1.0, -1e-5, 1e-8, 0.3, 2.0])
     derived = chart._derived
-    assert derived.source == "symbolic"
+    assert derived.exactness == "symbolic"
     assert derived.order == chart.order
     radius = chart.radius(theta)
     np.testing.assert_allclose(derived.metric(theta), chart.metric(theta), rtol=1e-12)
@@ -178,7 +178,7 @@ def test_closed_forms_are_what_the_chart_implies(chart: Chart) -> None:
 
 def test_a_new_chart_says_how_it_was_integrated_and_gives_the_known_answer() -> None:
     symbolic, numeric = ChartFlow(Identity(), Sinh()), ChartFlow(Identity(), Bent())
-    assert (symbolic.source, numeric.source) == ("symbolic", "quadrature")
+    assert (symbolic.exactness, numeric.exactness) == ("symbolic", "quadrature")
     theta = np.array([-50.0, -1.0, 1e-6, 0.5, 40.0])
     np.testing.assert_allclose(Sinh().radius(theta), np.sign(theta) * np.sqrt(np.log1p(theta**2)), rtol=2e-12)
     np.testing.assert_allclose(Bent().weight(Bent().radius(theta)), theta, rtol=1e-11)
