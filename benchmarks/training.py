@@ -31,8 +31,7 @@ class Stepper:
     def __init__(self, variant: str, model: str, batch: tuple[Tensor, Tensor], mode: str, device: torch.device) -> None:
         settings = [f"reparam={VARIANTS[variant]}", f"engine.compile={str(mode == 'compiled').lower()}"]
         config = Config().with_set([*settings, f"engine.graphs={str(mode == 'graph').lower()}"])
-        _, size, classes = models.INPUTS[model]
-        network = models.build(model, image_size=size, num_classes=classes).to(device)
+        network = models.build(model, in_channels=3).to(device)
         masks = make_masks(network, DENSITY, "random", "erk")
         if variant == "dense":
             masks = Masks({name: torch.ones_like(mask) for name, mask in masks.items()})
@@ -60,7 +59,7 @@ class Stepper:
 
 def measure(model: str, size: int, mode: str, device: torch.device, rounds: int) -> list[dict[str, object]]:
     """One row a variant: median step time in ms, its ratio to the static mask's, and memory in MiB."""
-    _, side, classes = models.INPUTS[model]
+    side, classes = (models.published_sizes(model)[key] for key in ("image_size", "num_classes"))
     batch = torch.randn(size, 3, side, side, device=device), torch.randint(0, classes, (size,), device=device)
     steppers = {variant: Stepper(variant, model, batch, mode, device) for variant in VARIANTS}
     times: dict[str, list[float]] = {variant: [] for variant in VARIANTS}

@@ -1,6 +1,7 @@
 """Registries: the parts of one kind by name, which a user extends by a decorator or by "package.module:callable"."""
 
 import importlib
+import inspect
 import os
 import sys
 import traceback
@@ -137,6 +138,17 @@ class Registry(MutableMapping[str, T]):
 def subclass_of(base: type) -> Callable[[object], Any]:
     """An `accept` of `Registry`: any subclass of base."""
     return lambda part: part if isinstance(part, type) and issubclass(part, base) else None
+
+
+def accepted(function: Callable[..., object], arguments: Mapping[str, V]) -> dict[str, V]:
+    """Those of the arguments that the signature of a function names, or all of them where it takes any keyword."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError:  # a callable written in C may have no signature
+        return {}
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return dict(arguments)
+    return {name: value for name, value in arguments.items() if name in parameters}
 
 
 def _home(part: object) -> str | None:

@@ -1,7 +1,4 @@
-"""`python -m sparse_training masks`: prunes a network at initialization, prints the counts by layer, writes the masks.
-
-It trains nothing.
-"""
+"""`masks`: prunes a network at initialization, prints the counts by layer and writes the masks."""
 
 import argparse
 import sys
@@ -18,11 +15,15 @@ if TYPE_CHECKING:
 def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the command."""
     parser = commands.add_parser("masks", help="prune a network at initialization", description=__doc__)
-    parser.add_argument("--model", required=True, help="mlp, cnn, resnet20, resnet18, ... or package.module:callable")
-    parser.add_argument("--score", default="random", help="random, magnitude, snip, grasp or synflow")
+    parser.add_argument(
+        "--model", required=True, help="mlp, cnn, resnet20, resnet18, resnet50, deit_small or module:callable"
+    )
+    parser.add_argument("--score", default="random", help="random, magnitude, snip, grasp, synflow or module:callable")
     parser.add_argument("--density", type=float, required=True, help="share of the prunable weights to keep, in (0, 1]")
-    parser.add_argument("--distribution", default="global", help="global, uniform, erk, balanced, or N:M such as 2:4")
-    parser.add_argument("--data", help="data set of the batch that snip and grasp need; gives the sizes below")
+    parser.add_argument(
+        "--distribution", default="global", help="global, uniform, erk, balanced, N:M such as 2:4, or module:callable"
+    )
+    parser.add_argument("--data", help="data set of the batch that a score may need; gives the sizes below")
     parser.add_argument("--root", help="folder of the data set")
     parser.add_argument("--samples", type=int, default=128, help="images in the batch")
     parser.add_argument("--in-channels", type=int, help="channels of an image (default: the model's published ones)")
@@ -80,24 +81,24 @@ def table(masks: "Masks", model: "nn.Module") -> str:
 
 
 def _network_and_batch(args: argparse.Namespace) -> "tuple[nn.Module, tuple[Tensor, Tensor] | None]":
-    """The network, and a batch of the data set; without one, an image of zeros where only its shape matters."""
+    """The network, and what its score needs of the input: a batch of the data set, or one that has only a shape."""
     import torch
 
     from commons.checks import InputError
     from sparse_training import data, models
     from sparse_training.masks import SCORES
 
+    needs = SCORES.find("score", args.score).needs
     source = data.load(args.data, args.root) if args.data else None
+    if needs == "batch" and source is None:
+        raise InputError(f"score={args.score!r} needs a batch: name a data set with --data")
+    sizes = {"in_channels": args.in_channels, "image_size": args.image_size, "num_classes": args.classes}
+    published = models.published_sizes(args.model)
     if source is not None:
-        published = (source.shape[0], source.shape[1], source.num_classes)
-    else:
-        published = models.INPUTS.get(args.model, (3, 32, 10))
-    given = (args.in_channels, args.image_size, args.classes)
-    channels, size, classes = (own if own is not None else other for own, other in zip(given, published, strict=True))
-    model = models.build(args.model, in_channels=channels, image_size=size, num_classes=classes, seed=args.seed)
+        published |= {"in_channels": source.shape[0], "image_size": source.shape[1], "num_classes": source.num_classes}
+    sizes = {name: published[name] if size is None else size for name, size in sizes.items()}
+    model = models.build(args.model, **sizes, seed=args.seed)
     if source is not None:
         return model, source.samples("train", min(args.samples, source.n_train), args.seed)
-    if args.score in ("snip", "grasp"):
-        raise InputError(f"score={args.score!r} needs a batch: name a data set with --data")
-    shape_only = (torch.zeros(1, channels, size, size), torch.zeros(1, dtype=torch.int64))
-    return model, shape_only if args.score in SCORES and SCORES[args.score].needs_batch else None
+    shape = (1, sizes["in_channels"], sizes["image_size"], sizes["image_size"])
+    return model, (torch.zeros(shape), torch.zeros(1, dtype=torch.int64)) if needs == "shapes" else None

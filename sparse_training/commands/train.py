@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 OPTIONS = {
     "data": ("data.root", "DIR", "folder of the data set"),
     "density": ("mask.density", "SHARE", "share of the prunable weights to keep, in (0, 1]; 1 is dense"),
-    "mask": ("mask.score", "SCORE[:DISTRIBUTION]", "random, magnitude, snip, grasp or synflow"),
-    "method": ("method", "NAME", "static, gmp, acdc, str, rigl, set, imp or lrr"),
-    "reparam": ("reparam", "NAME", "none, sign-in, ham, spred or pilot"),
+    "mask": ("mask.score", "SCORE[:DISTRIBUTION]", "random, magnitude, snip, grasp, synflow or module:callable"),
+    "method": ("method", "NAME", "static, gmp, acdc, str, rigl, set, imp, lrr or module:callable"),
+    "reparam": ("reparam", "NAME", "none, sign-in, ham, spred, pilot or module:callable"),
     "epochs": ("epochs", "N", "epochs of training"),
     "device": ("engine.device", "NAME", "cpu, cuda, ..."),
     "seed": ("seed", "N", "determines weights, masks and order"),
@@ -48,6 +48,7 @@ def configuration(args: argparse.Namespace) -> "Config":
     from pathlib import Path
 
     from commons.checks import InputError
+    from sparse_training.masks import score_and_distribution
     from sparse_training.runs.config import Config
     from sparse_training.runs.toml import from_toml
 
@@ -59,9 +60,9 @@ def configuration(args: argparse.Namespace) -> "Config":
             raise InputError(f"config={args.config!r} cannot be read: {error.strerror}") from None
         config = config.with_tree(from_toml(text, args.config))
     settings = [f"{path}={getattr(args, option)}" for option, (path, *_) in OPTIONS.items() if option in args]
-    if ":" in getattr(args, "mask", ""):
-        score, _, distribution = args.mask.partition(":")
-        settings += [f"mask.score={score}", f'mask.distribution="{distribution}"']
+    if "mask" in args:
+        score, distribution = score_and_distribution(args.mask)
+        settings += [f"mask.score={score}", *([f'mask.distribution="{distribution}"'] if distribution else [])]
     return config.with_set([*settings, *args.set])
 
 

@@ -1,10 +1,17 @@
 """Masks exact to the weight: a score ranks, a distribution says how many a layer keeps, `make_masks` joins them.
 
-A mask is never inferred from zeros, and scoring never changes the model.
+A weight is active because its mask says so, and a weight of value 0 may be active.
 """
 
-from sparse_training.masks.distributions import DISTRIBUTIONS, EmptyLayer, from_scores, usual_distribution
-from sparse_training.masks.make import make_masks
+from sparse_training.masks.distributions import (
+    DISTRIBUTIONS,
+    EmptyLayer,
+    by_layer,
+    check_distribution,
+    from_scores,
+    usual_distribution,
+)
+from sparse_training.masks.make import make_masks, score_and_distribution
 from sparse_training.masks.scores import SCORES, Criterion, Setting
 from sparse_training.masks.selection import prunable
 from sparse_training.masks.value import LayerMask, Masks
@@ -17,8 +24,11 @@ __all__ = [
     "LayerMask",
     "Masks",
     "Setting",
+    "by_layer",
+    "check_distribution",
     "from_scores",
     "make_masks",
     "prunable",
+    "score_and_distribution",
     "usual_distribution",
 ]

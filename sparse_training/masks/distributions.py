@@ -1,6 +1,6 @@
 """How many weights each layer keeps, and which: integer counts by exact water-filling, then the best by rank.
 
-A count is exact over the network, never drawn; ties go to the lower index. Nothing here sees weights or data.
+The count over the network is exact and no seed changes it. Of weights with equal scores, those of lower index stay.
 """
 
 import re
@@ -12,18 +12,12 @@ from math import isclose, prod
 import torch
 from torch import Tensor
 
-from commons.checks import nearest, number, refuse
+from commons.checks import InputError, nearest, number, refuse
+from commons.registry import Registry
 from sparse_training.masks.value import Masks
 
-Shapes = Mapping[str, tuple[int, ...]]
-
-# What a layer's share of the active weights is proportional to, as long as the layer has room for it.
-PROPORTIONS: dict[str, Callable[[tuple[int, ...]], int]] = {
-    "uniform": prod,  # the same density everywhere
-    "erk": sum,  # density ∝ Σ shape / Π shape (Evci et al. 2020, section 3)
-    "balanced": lambda shape: 1,  # the same number of weights everywhere (Gadhikar et al. 2023)
-}
-DISTRIBUTIONS = (*PROPORTIONS, "global", "N:M")
+Shape = tuple[int, ...]
+Distribution = Callable[[Mapping[str, Tensor], float], Masks]
 
 
 class EmptyLayer(UserWarning):
@@ -34,7 +28,7 @@ def from_scores(scores: Mapping[str, Tensor], density: float, distribution: str 
     """Keep the weights of highest score: round(density · N) of the N scored, exactly, ties to the lower index.
 
     scores: by parameter name, any floating dtype, no nan; -inf means last of all. density in (0, 1].
-    distribution: "global" (one ranking), "uniform", "erk", "balanced", or "N:M" such as "2:4" (N of every M
+    distribution: a name in `DISTRIBUTIONS`, "package.module:callable", or "N:M" such as "2:4" (N of every M
     consecutive inputs of a unit, so density must be N/M; see README.md for inputs that M does not divide).
     At least one weight is kept. A layer that ends empty is named in an `EmptyLayer` warning.
 
@@ -66,12 +60,21 @@ def check_request(density: float, distribution: str) -> None:
     """Raise InputError unless density is in (0, 1] and the distribution exists and can have it."""
     hint = f"did you mean {density / 100:g}?" if isinstance(density, int | float) and 1 < density <= 100 else ""
     number("density", density, above=0, at_most=1, hint=hint)
+    check_distribution(distribution)
     pattern = n_of_m(distribution)
-    if pattern is None and (distribution not in DISTRIBUTIONS or distribution == "N:M"):
-        expected = f"one of {', '.join(DISTRIBUTIONS)} with numbers for N and M, such as 2:4"
-        refuse("distribution", distribution, expected, nearest(distribution.lower(), DISTRIBUTIONS))
     if pattern is not None and not isclose(density, pattern[0] / pattern[1], rel_tol=1e-6):
         refuse("density", density, f"{pattern[0] / pattern[1]:g}, the density of {distribution}")
+
+
+def check_distribution(distribution: str) -> None:
+    """Raise InputError unless the text is N:M with numbers, the name of a distribution, or names one to import."""
+    if n_of_m(distribution) is not None:
+        return
+    imported = re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", distribution) and distribution != "N:M"
+    if not imported and distribution not in DISTRIBUTIONS:
+        expected = f"one of {', '.join(DISTRIBUTIONS)}, package.module:callable, or N:M with numbers such as 2:4"
+        refuse("distribution", distribution, expected, nearest(distribution.lower(), DISTRIBUTIONS))
+    DISTRIBUTIONS.find("distribution", distribution)
 
 
 def n_of_m(distribution: str) -> tuple[int, int] | None:
@@ -85,27 +88,61 @@ def n_of_m(distribution: str) -> tuple[int, int] | None:
 
 def select(scores: Mapping[str, Tensor], density: float, distribution: str) -> Masks:
     """`from_scores` without its checks and its warning."""
-    total = sum(score.numel() for score in scores.values())
     pattern = n_of_m(distribution)
     if pattern is not None:
         return _n_of_m_masks(scores, *pattern)
-    active = max(1, round(density * total))
-    if distribution == "global":
-        flat = torch.cat([score.flatten() for score in scores.values()])
-        parts = torch.split(highest(flat, active), [score.numel() for score in scores.values()])
-        return Masks({name: part.view_as(scores[name]) for name, part in zip(scores, parts, strict=True)})
-    counts = layer_counts({name: tuple(score.shape) for name, score in scores.items()}, active, distribution)
-    return Masks({name: highest(score.flatten(), counts[name]).view_as(score) for name, score in scores.items()})
+    masks = DISTRIBUTIONS.find("distribution", distribution)(scores, density)
+    if {name: tuple(mask.shape) for name, mask in masks.items()} != shapes_of(scores):
+        raise InputError(f"distribution={distribution!r} does not return one mask of the shape of each score")
+    return masks
 
 
-def layer_counts(shapes: Shapes, active: int, distribution: str) -> dict[str, int]:
-    """Active weights of each layer, `active` in sum, for a distribution of `PROPORTIONS`."""
-    proportion = PROPORTIONS[distribution]
-    counts = water_fill([proportion(s) for s in shapes.values()], [prod(s) for s in shapes.values()], active)
-    return dict(zip(shapes, counts, strict=True))
+def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
+    """The shape of each tensor, by name."""
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
-def water_fill(weights: Sequence[int], sizes: Sequence[int], total: int) -> list[int]:
+def global_ranking(scores: Mapping[str, Tensor], density: float) -> Masks:
+    """The best round(density · N) of the N weights of the whole network, at least one."""
+    flat = torch.cat([score.flatten() for score in scores.values()])
+    kept = highest(flat, _number_active(scores, density))
+    parts = torch.split(kept, [score.numel() for score in scores.values()])
+    return Masks({name: part.view_as(scores[name]) for name, part in zip(scores, parts, strict=True)})
+
+
+def by_layer(proportion: Callable[[Shape], float]) -> Distribution:
+    """The distribution in which a layer keeps a number of weights proportional to `proportion(shape)`, and its best.
+
+    A layer that this overfills becomes dense, and the others share the rest (`water_fill`).
+    """
+
+    def distribution(scores: Mapping[str, Tensor], density: float) -> Masks:
+        shapes = shapes_of(scores).values()
+        active = _number_active(scores, density)
+        counts = water_fill([proportion(shape) for shape in shapes], [prod(shape) for shape in shapes], active)
+        chosen = zip(scores.items(), counts, strict=True)
+        return Masks({name: highest(score.flatten(), count).view_as(score) for (name, score), count in chosen})
+
+    return distribution
+
+
+def _number_active(scores: Mapping[str, Tensor], density: float) -> int:
+    return max(1, round(density * sum(score.numel() for score in scores.values())))
+
+
+DISTRIBUTIONS: Registry[Distribution] = Registry(
+    "a function from scores and density to Masks",
+    {
+        "global": global_ranking,
+        "uniform": by_layer(prod),  # the same density everywhere
+        "erk": by_layer(sum),  # density ∝ Σ shape / Π shape (Evci et al. 2020, section 3)
+        "balanced": by_layer(lambda shape: 1),  # the same number of weights everywhere (Gadhikar et al. 2023)
+    },
+    accept=lambda part: part if callable(part) else None,
+)
+
+
+def water_fill(weights: Sequence[float], sizes: Sequence[int], total: int) -> list[int]:
     """Integers c with sum `total` that round min(size, ε·weight), where ε solves Σ min(size, ε·weight) = total.
 
     A layer that ε·weight overfills becomes dense and ε is solved again for the others, until none is overfilled: the
@@ -113,11 +150,12 @@ def water_fill(weights: Sequence[int], sizes: Sequence[int], total: int) -> list
     index. 0 <= total <= Σ sizes.
     """
     shares = [Fraction(0)] * len(sizes)
-    filling = {i for i, weight in enumerate(weights) if weight}
+    exact = [Fraction(weight) for weight in weights]
+    filling = {i for i, weight in enumerate(exact) if weight}
     left = total
     while filling:
-        level = Fraction(left, sum(weights[i] for i in filling))
-        full = {i for i in filling if level * weights[i] > sizes[i]}
+        level = left / sum((exact[i] for i in filling), Fraction(0))
+        full = {i for i in filling if level * exact[i] > sizes[i]}
         if not full:
             break
         filling -= full
@@ -125,7 +163,7 @@ def water_fill(weights: Sequence[int], sizes: Sequence[int], total: int) -> list
         for i in full:
             shares[i] = Fraction(sizes[i])
     for i in filling:
-        shares[i] = level * weights[i]
+        shares[i] = level * exact[i]
     counts = [int(share) for share in shares]
     by_remainder = sorted(range(len(sizes)), key=lambda i: (counts[i] - shares[i], i))
     for i in by_remainder[: total - sum(counts)]:

@@ -1,20 +1,24 @@
 """Scores: each function ranks the weights of a network by one criterion, the higher the more worth keeping.
 
-None chooses how many to keep, and none sees the user's model: `make_masks` hands over a copy to use up.
+A score does not choose how many weights to keep, and it gets a copy of the network, which it may use up.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from commons.checks import InputError
+from commons.checks import InputError, choice, number
+from commons.registry import Registry
 from sparse_training.seeding import generator
 
 Scores = dict[str, Tensor]
 Batch = tuple[Tensor, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
+Needs = Literal["nothing", "shapes", "batch"]
+NEEDS: tuple[Needs, ...] = ("nothing", "shapes", "batch")
 
 GRASP_TEMPERATURE = 200.0
 SYNFLOW_ITERATIONS = 100
@@ -24,27 +28,55 @@ SYNFLOW_ITERATIONS = 100
 class Setting:
     """What a criterion may look at.
 
-    model: a copy of the network, to use up. weights: its prunable weights by name. loss(logits, y): a mean over
-    the batch. batch: (x, y) on the network's device; without one, x and y are empty tensors.
+    model: a copy of the network, to use up. weights: its prunable weights by name. given: the batch (x, y) on the
+    network's device, or None. loss(logits, y): a mean over the batch. needs: what the criterion said that it needs.
+
+    Raises:
+        InputError: in `batch` and `input_shape`, if the criterion did not say that it needs them.
     """
 
     model: nn.Module
     weights: dict[str, Tensor]
-    batch: Batch
+    given: Batch | None
     loss: Loss
     seed: int
+    needs: Needs = "batch"
+
+    @property
+    def batch(self) -> Batch:
+        """(x, y): x (B, ...), y (B, ...)."""
+        return self._asked("batch")
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input, without the dimension of the batch."""
+        return tuple(self._asked("shapes")[0].shape[1:])
+
+    def _asked(self, what: Needs) -> Batch:
+        if self.given is None or NEEDS.index(self.needs) < NEEDS.index(what):
+            raise InputError(f"this score uses the {what} of the input; enter it as Criterion(score, needs={what!r})")
+        return self.given
 
 
 @dataclass(frozen=True)
 class Criterion:
     """A score, and how it is used.
 
+    score: ranks the weights; returns one tensor for each of `setting.weights`, of its shape.
+    needs: "nothing" but the network, the "shapes" of its input, or a "batch" of training data.
     iterations: with n > 1, step k of n scores what step k - 1 left and prunes it to density^(k/n).
+
+    Raises:
+        InputError: an unknown need, or iterations below 1.
     """
 
     score: Callable[[Setting], Scores]
-    needs_batch: bool = False
+    needs: Needs = "nothing"
     iterations: int = 1
+
+    def __post_init__(self) -> None:
+        choice("needs", self.needs, NEEDS)
+        number("iterations", self.iterations, at_least=1, integer=True)
 
 
 def random(setting: Setting) -> Scores:
@@ -82,7 +114,7 @@ def grasp(setting: Setting) -> Scores:
 def synflow(setting: Setting) -> Scores:
     """∂R/∂|θ| ⊙ |θ|, R = the sum of outputs for an input of ones (Tanaka et al. 2020, eq. 2 and algorithm 1).
 
-    In float64 and evaluation mode, with every parameter replaced by its absolute value; only the shape of x is used.
+    In float64 and evaluation mode, with every parameter replaced by its absolute value.
 
     Raises:
         InputError: a negative score, from a layer that is no positive homogeneous map of nonnegative inputs.
@@ -91,7 +123,7 @@ def synflow(setting: Setting) -> Scores:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.abs_()
-    x = torch.ones_like(setting.batch[0][:1], dtype=torch.float64)
+    x = torch.ones(1, *setting.input_shape, dtype=torch.float64, device=next(model.parameters()).device)
     gradients = _gradients(model(x).sum(), setting)
     scores = {name: (g * setting.weights[name]).detach() for name, g in gradients.items()}
     for name, score in scores.items():
@@ -114,10 +146,21 @@ def _gradients(output: Tensor, setting: Setting, differentiable: bool = False) -
     return dict(zip(setting.weights, gradients, strict=True))
 
 
-SCORES: dict[str, Criterion] = {
-    "random": Criterion(random),
-    "magnitude": Criterion(magnitude),
-    "snip": Criterion(snip, needs_batch=True),
-    "grasp": Criterion(grasp, needs_batch=True),
-    "synflow": Criterion(synflow, needs_batch=True, iterations=SYNFLOW_ITERATIONS),
-}
+def _criterion(part: object) -> Criterion | None:
+    """A criterion as it is, and a function as one that needs nothing but the network."""
+    if isinstance(part, Criterion):
+        return part
+    return Criterion(part) if callable(part) else None
+
+
+SCORES: Registry[Criterion] = Registry(
+    "a Criterion, or a function from Setting to scores",
+    {
+        "random": Criterion(random),
+        "magnitude": Criterion(magnitude),
+        "snip": Criterion(snip, needs="batch"),
+        "grasp": Criterion(grasp, needs="batch"),
+        "synflow": Criterion(synflow, needs="shapes", iterations=SYNFLOW_ITERATIONS),
+    },
+    accept=_criterion,
+)

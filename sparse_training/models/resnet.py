@@ -1,7 +1,4 @@
-"""Residual networks (He et al. 2016): ResNet-20 for CIFAR, ResNet-18 and ResNet-50, with torchvision's parameter names.
-
-No variant beyond the published three is built here, and no weight is loaded.
-"""
+"""Residual networks (He et al. 2016): ResNet-20 for CIFAR, ResNet-18 and ResNet-50, with torchvision's names."""
 
 from collections.abc import Sequence
 
@@ -119,19 +116,25 @@ class ResNet(nn.Module):
         return logits
 
 
-def resnet20(in_channels: int, image_size: int, num_classes: int) -> nn.Module:
-    """ResNet-20 for CIFAR (He et al. 2016, section 4.2; 0.27 M): widths 16, 32, 64, projection shortcuts (option B)."""
-    sizes = {"in_channels": in_channels, "image_size": image_size, "num_classes": num_classes}
-    return ResNet(BasicBlock, (3, 3, 3), 16, **sizes)
+def resnet20(*, num_classes: int = 10, in_channels: int = 3, image_size: int = 32) -> ResNet:
+    """ResNet-20 for CIFAR (He et al. 2016, section 4.2; 0.27 M): widths 16, 32, 64, projection shortcuts (option B).
+
+    (B, in_channels, image_size, image_size) -> logits (B, num_classes).
+    """
+    return ResNet(BasicBlock, (3, 3, 3), 16, in_channels=in_channels, image_size=image_size, num_classes=num_classes)
 
 
-def resnet18(in_channels: int, image_size: int, num_classes: int) -> nn.Module:
-    """ResNet-18 (He et al. 2016, table 1): 11.17 M with the CIFAR stem and 10 classes, 11.69 M for ImageNet."""
-    sizes = {"in_channels": in_channels, "image_size": image_size, "num_classes": num_classes}
-    return ResNet(BasicBlock, (2, 2, 2, 2), 64, **sizes)
+def resnet18(*, num_classes: int = 10, in_channels: int = 3, image_size: int = 32) -> ResNet:
+    """ResNet-18 (He et al. 2016, table 1): 11.17 M with the CIFAR stem and 10 classes, 11.69 M for ImageNet.
+
+    (B, in_channels, image_size, image_size) -> logits (B, num_classes). The stem is ImageNet's from 64 pixels on.
+    """
+    return ResNet(BasicBlock, (2, 2, 2, 2), 64, in_channels=in_channels, image_size=image_size, num_classes=num_classes)
 
 
-def resnet50(in_channels: int, image_size: int, num_classes: int) -> nn.Module:
-    """ResNet-50 (He et al. 2016, table 1): 25.56 M for ImageNet."""
-    sizes = {"in_channels": in_channels, "image_size": image_size, "num_classes": num_classes}
-    return ResNet(Bottleneck, (3, 4, 6, 3), 64, **sizes)
+def resnet50(*, num_classes: int = 1000, in_channels: int = 3, image_size: int = 224) -> ResNet:
+    """ResNet-50 (He et al. 2016, table 1): 25.56 M for ImageNet.
+
+    (B, in_channels, image_size, image_size) -> logits (B, num_classes). The stem is ImageNet's from 64 pixels on.
+    """
+    return ResNet(Bottleneck, (3, 4, 6, 3), 64, in_channels=in_channels, image_size=image_size, num_classes=num_classes)

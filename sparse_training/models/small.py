@@ -1,6 +1,6 @@
 """Two small networks for small images: a fully connected one and a convolutional one with batch normalisation.
 
-Neither has a published weight file; the first is LeNet-300-100 (LeCun et al. 1998) with rectifiers.
+Both are for scikit-learn's digits by default. The first is LeNet-300-100 (LeCun et al. 1998) with rectifiers.
 """
 
 from collections import OrderedDict
@@ -8,8 +8,11 @@ from collections import OrderedDict
 from torch import nn
 
 
-def mlp(in_channels: int, image_size: int, num_classes: int) -> nn.Module:
-    """Fully connected, hidden widths 300 and 100: (B, C, H, H) -> logits (B, num_classes)."""
+def mlp(*, num_classes: int = 10, in_channels: int = 1, image_size: int = 8) -> nn.Sequential:
+    """Fully connected with hidden widths 300 and 100.
+
+    (B, in_channels, image_size, image_size) -> logits (B, num_classes).
+    """
     return nn.Sequential(
         OrderedDict(
             flatten=nn.Flatten(),
@@ -22,8 +25,11 @@ def mlp(in_channels: int, image_size: int, num_classes: int) -> nn.Module:
     )
 
 
-def cnn(in_channels: int, image_size: int, num_classes: int) -> nn.Module:
-    """Convolutions of width 16, 32 and 64, the last two with stride 2, each with batch normalisation; then a mean."""
+def cnn(*, num_classes: int = 10, in_channels: int = 1, image_size: int = 8) -> nn.Sequential:
+    """Convolutions of width 16, 32 and 64, the last two with stride 2, each with batch normalisation; then a mean.
+
+    (B, in_channels, H, W) -> logits (B, num_classes), for images of any size; image_size changes nothing.
+    """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for index, (fan_in, fan_out, stride) in enumerate(((in_channels, 16, 1), (16, 32, 2), (32, 64, 2)), start=1):
         layers[f"conv{index}"] = nn.Conv2d(fan_in, fan_out, 3, stride=stride, padding=1, bias=False)

@@ -97,10 +97,14 @@ class VisionTransformer(nn.Module):
         return logits
 
 
-def deit_small(in_channels: int, image_size: int, num_classes: int) -> nn.Module:
+def deit_small(*, num_classes: int = 1000, in_channels: int = 3, image_size: int = 224) -> VisionTransformer:
     """DeiT-Small (Touvron et al. 2021, table 1): width 384, depth 12, 6 heads; 22.05 M at 224 pixels, 1,000 classes.
 
-    Patches of 16 pixels for images of 64 and more, of 4 for smaller ones.
+    (B, in_channels, image_size, image_size) -> logits (B, num_classes). Patches are of 16 pixels for images of 64 and
+    more, and of 4 for smaller ones.
+
+    Raises:
+        InputError: image_size is no multiple of the size of a patch.
     """
     patch = 16 if image_size >= 64 else 4
     if image_size % patch:

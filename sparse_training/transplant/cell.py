@@ -39,12 +39,15 @@ class Cell:
 
     def __post_init__(self) -> None:
         if self.mask not in ("learned", "shuffled"):
-            from sparse_training.masks import DISTRIBUTIONS, SCORES
+            from sparse_training.masks import SCORES, check_distribution, score_and_distribution
 
-            score, _, distribution = self.mask.partition(":")
-            choice("mask", score, ("learned", "shuffled", *SCORES))
-            if distribution and not re.fullmatch(r"\d+:\d+", distribution):
-                choice("mask distribution", distribution, DISTRIBUTIONS)
+            score, distribution = score_and_distribution(self.mask)
+            if ":" in score:
+                SCORES.find("mask", score)
+            else:
+                choice("mask", score, ("learned", "shuffled", *SCORES))
+            if distribution:
+                check_distribution(distribution)
         kind, _, argument = self.signs.partition(":")
         if kind == "epoch":
             number("epoch of signs", _number("epoch of signs", argument), at_least=0, integer=True)

@@ -16,7 +16,7 @@ from commons.files import output_directory
 from commons.parallel import run_jobs
 from sparse_training import data as datasets
 from sparse_training import models
-from sparse_training.masks import EmptyLayer, Masks, make_masks, usual_distribution
+from sparse_training.masks import EmptyLayer, Masks, make_masks, score_and_distribution, usual_distribution
 from sparse_training.methods import Static
 from sparse_training.runs.checkpoint import load_network, save_network
 from sparse_training.runs.config import Config
@@ -138,7 +138,7 @@ def _scored(cell: Cell, config: Config, model: nn.Module, learned: Masks) -> Mas
     """Masks of a cell whose mask is a score, on the freshly drawn network, at the density of the learned ones."""
     if cell.mask in ("learned", "shuffled"):
         return None
-    score, _, distribution = cell.mask.partition(":")
+    score, distribution = score_and_distribution(cell.mask)
     settings = config.data
     data = datasets.load(settings.name, settings.root or None, augment=False, image_size=settings.image_size or None)
     batch = data.samples("train", min(config.mask.samples, data.n_train), config.seed)

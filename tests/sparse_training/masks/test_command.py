@@ -5,7 +5,7 @@ import pytest
 from commons.cli import Parser
 from sparse_training import models
 from sparse_training.commands.masks import register
-from sparse_training.masks import Masks
+from sparse_training.masks import SCORES, Criterion, Masks, score_and_distribution
 
 
 @pytest.fixture
@@ -66,3 +66,55 @@ def test_mistakes_end_in_one_line(options, words, execute, capsys):
     assert end.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
+
+
+@pytest.mark.parametrize(("needs", "line"), [("batch", "needs a batch: name a data set with --data"), ("nothing", "")])
+def test_the_command_gives_a_score_what_it_says_it_needs(needs, line, execute, monkeypatch, capsys):
+    def own(setting):
+        if needs == "batch":
+            assert setting.batch[0].std() > 0
+        return {name: weight.detach().abs() for name, weight in setting.weights.items()}
+
+    monkeypatch.setitem(SCORES, "own", Criterion(own, needs=needs))
+    options = ["--model", "mlp", "--density", "0.1", "--score", "own"]
+    assert execute(*options, "--data", "digits") == 0
+    if line:
+        with pytest.raises(SystemExit):
+            execute(*options)
+        assert line in capsys.readouterr().err
+    else:
+        assert execute(*options) == 0
+
+
+def test_a_score_and_a_distribution_from_outside_are_named_on_the_command_line(execute, tmp_path, monkeypatch):
+    (tmp_path / "outside_scores.py").write_text(
+        "from sparse_training.masks import by_layer\n"
+        "def smallest(setting):\n"
+        "    return {name: -weight.detach().abs() for name, weight in setting.weights.items()}\n"
+        "widest = by_layer(lambda shape: shape[1])\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    options = ["--model", "mlp", "--density", "0.1"]
+    execute(*options, "--score", "outside_scores:smallest", "--distribution", "outside_scores:widest")
+    masks = Masks.load(tmp_path / "masks.safetensors")
+    assert masks.active == round(0.1 * masks.total)
+    weight = models.build("mlp").get_parameter("fc1.weight").abs()
+    assert weight[masks["fc1.weight"]].max() < weight[~masks["fc1.weight"]].min()
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("snip", ("snip", "")),
+        ("snip:erk", ("snip", "erk")),
+        ("random:2:4", ("random", "2:4")),
+        ("mine:score", ("mine:score", "")),
+        ("mine:score:uniform", ("mine:score", "uniform")),
+        ("mine:score:2:4", ("mine:score", "2:4")),
+        ("mine:score:mine:share", ("mine:score", "mine:share")),
+        ("snip:mine:share", ("snip", "mine:share")),
+        ("snop:erk", ("snop", "erk")),
+    ],
+)
+def test_a_score_and_its_distribution_are_told_apart(text, parts):
+    assert score_and_distribution(text) == parts

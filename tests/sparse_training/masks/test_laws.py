@@ -12,11 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sparse_training.masks import SCORES, EmptyLayer, from_scores, make_masks, prunable
-from sparse_training.masks.distributions import PROPORTIONS, water_fill
+from sparse_training.masks import DISTRIBUTIONS, SCORES, EmptyLayer, from_scores, make_masks, prunable
+from sparse_training.masks.distributions import water_fill
 
 LAWS = settings(deadline=None, max_examples=40)
-DISTRIBUTIONS = ["global", *PROPORTIONS]
 densities = st.one_of(st.floats(0.001, 1.0), st.sampled_from([0.001, 0.5, 1.0]))
 widths = st.integers(1, 9)
 
@@ -45,7 +44,9 @@ def quietly(function, *arguments, **options):
 
 
 @LAWS
-@given(networks(), densities, st.sampled_from(DISTRIBUTIONS), st.sampled_from(list(SCORES)), st.integers(0, 2**31))
+@given(
+    networks(), densities, st.sampled_from(list(DISTRIBUTIONS)), st.sampled_from(list(SCORES)), st.integers(0, 2**31)
+)
 def test_the_count_is_exact_and_scoring_leaves_no_trace(network, density, distribution, score, seed):
     model, batch = network
     leave_marks(model, batch)
@@ -81,7 +82,7 @@ def fingerprint(model):
 
 
 @LAWS
-@given(networks(), densities, st.sampled_from(DISTRIBUTIONS), st.integers(0, 99), st.integers(100, 199))
+@given(networks(), densities, st.sampled_from(list(DISTRIBUTIONS)), st.integers(0, 99), st.integers(100, 199))
 def test_counts_do_not_depend_on_the_seed(network, density, distribution, first, second):
     one, two = (quietly(make_masks, network[0], density, "random", distribution, seed=seed) for seed in (first, second))
     assert one.active == two.active
@@ -95,7 +96,7 @@ shapes = st.lists(
 
 
 @LAWS
-@given(shapes, densities, st.sampled_from(DISTRIBUTIONS), st.floats(-1e9, 1e9))
+@given(shapes, densities, st.sampled_from(list(DISTRIBUTIONS)), st.floats(-1e9, 1e9))
 def test_equal_scores_give_the_exact_count_from_the_lowest_index_up(shapes, density, distribution, value):
     scores = {f"{index}": torch.full(shape, value) for index, shape in enumerate(shapes)}
     masks = quietly(from_scores, scores, density, distribution)
@@ -152,7 +153,7 @@ def test_water_filling_gives_out_exactly_the_total(layers, share):
 
 
 @LAWS
-@given(networks(), st.sampled_from(DISTRIBUTIONS), st.sampled_from(list(SCORES)))
+@given(networks(), st.sampled_from(list(DISTRIBUTIONS)), st.sampled_from(list(SCORES)))
 def test_density_one_keeps_all_and_the_smallest_keeps_one(network, distribution, score):
     model, batch = network
     assert all(mask.all() for mask in make_masks(model, 1.0, score, distribution, batch=batch).values())

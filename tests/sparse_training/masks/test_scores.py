@@ -131,7 +131,7 @@ def test_synflow_empties_no_layer_of_resnet20_but_in_one_shot_does(monkeypatch):
     batch = torch.rand(1, 3, 32, 32), torch.zeros(1)
     masks = make_masks(model, 0.05, "synflow", batch=batch)
     assert min(layer.active for layer in masks.layers()) > 0
-    monkeypatch.setitem(SCORES, "synflow", Criterion(SCORES["synflow"].score, needs_batch=True))
+    monkeypatch.setitem(SCORES, "synflow", Criterion(SCORES["synflow"].score, needs="shapes"))
     with pytest.warns(EmptyLayer):
         make_masks(model, 0.10, "synflow", batch=batch)
 
@@ -153,7 +153,7 @@ def test_what_one_step_prunes_no_later_step_brings_back(monkeypatch):
 
 
 def test_synflow_ignores_signs_the_batch_and_the_mode():
-    model = models.build("cnn")
+    model = models.build("cnn", in_channels=3)
     batch = torch.rand(4, 3, 16, 16), torch.zeros(4)
     masks = make_masks(model, 0.1, "synflow", batch=batch)
     with torch.no_grad():

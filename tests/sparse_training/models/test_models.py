@@ -30,6 +30,15 @@ def test_parameter_counts_are_the_published_ones(name, size, classes, count):
     assert sum(parameter.numel() for parameter in model.parameters()) == count
 
 
+@pytest.mark.parametrize("name", models.MODELS)
+def test_functions_build_the_published_network_by_default_as_build_does(name):
+    factory = getattr(models, name)
+    sizes = models.published_sizes(name)
+    shapes = [{key: value.shape for key, value in m.state_dict().items()} for m in (factory(), models.build(name))]
+    assert shapes[0] == shapes[1] == {key: value.shape for key, value in factory(**sizes).state_dict().items()}
+    assert list(factory(num_classes=7).parameters())[-1].shape == (7,)
+
+
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_torchvision_weights_load_and_give_the_same_logits(name):
     torchvision = pytest.importorskip("torchvision", exc_type=BROKEN)
@@ -110,6 +119,7 @@ def test_weights_come_from_the_seed_and_the_global_random_state_is_kept():
 def own_module(monkeypatch):
     module = types.ModuleType("own_networks")
     module.wide = lambda num_classes, width=5: nn.Linear(width, num_classes)
+    module.small = lambda num_classes, image_size=9: nn.Linear(image_size**2, num_classes)
     module.fixed = lambda: nn.Linear(2, 2)
     module.wrong = lambda: 3
     module.demanding = lambda depth: nn.Linear(depth, 1)
@@ -120,6 +130,8 @@ def own_module(monkeypatch):
 def test_a_users_callable_gets_the_sizes_that_it_names():
     assert models.build("own_networks:wide", num_classes=4).weight.shape == (4, 5)
     assert models.build("own_networks:fixed", num_classes=4).weight.shape == (2, 2)
+    assert models.published_sizes("own_networks:small") == {"in_channels": 3, "image_size": 9, "num_classes": 10}
+    assert models.build("own_networks:small").weight.shape == (10, 81)
 
 
 @pytest.mark.usefixtures("own_module")
