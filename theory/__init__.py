@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from theory.invariants import margin as margin
     from theory.invariants import recovers as recovers
     from theory.invariants import separatrix as separatrix
+    from theory.network import network_gradient as network_gradient
+    from theory.network import network_loss as network_loss
+    from theory.network import separate_gradient as separate_gradient
+    from theory.network import separate_loss as separate_loss
     from theory.probability import Balanced as Balanced
     from theory.probability import Gaussian as Gaussian
     from theory.probability import Probability as Probability
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
     from theory.timing import trajectory as trajectory
 
 _HOME = {
+    "network": ["network_gradient", "network_loss", "separate_gradient", "separate_loss"],
     "probability": ["Balanced", "Gaussian", "Probability", "Uniform", "success_probability"],
     "timing": ["flip_time", "time_to_loss", "trajectory"],
     "discrete": ["beta_after_steps", "beta_under_weight_decay", "escape_learning_rate"],

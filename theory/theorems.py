@@ -11,6 +11,7 @@ from theory.neuron import loss_negative, loss_positive
 from theory.proof import Theorem, at_least, equal, negative
 from theory.propositions.basins import BETA_LIMIT, ROUGH, SLIDING, UNBALANCED
 from theory.propositions.discretisation import BETA_DECAY, BETA_STEPS, ESCAPE
+from theory.propositions.even_sign import EVEN_SIGN
 from theory.propositions.geometry import INVARIANTS, METRIC, QUOTED_METRIC, SUPPORT
 from theory.propositions.population import POPULATION, POPULATION_ND
 
@@ -152,6 +153,7 @@ THEOREMS = (
     SUPPORT,
     POPULATION,
     POPULATION_ND,
+    EVEN_SIGN,
     BETA_STEPS,
     BETA_DECAY,
     ESCAPE,
