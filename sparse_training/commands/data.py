@@ -1,7 +1,4 @@
-"""`python -m sparse_training data DIR`: says which data set a folder holds, and whether its files are whole.
-
-It changes no file.
-"""
+"""`data DIR`: says which data set a folder holds, and with --verify whether every image can be decoded."""
 
 import argparse
 import sys

@@ -1,9 +1,10 @@
 """Data sets of images: `load` by name, batches on the device, order and augmentation from the seed and the epoch alone.
 
-Nothing is downloaded, and no file of a data set can run code.
+Nothing is downloaded, and no file of a data set can run code. `from_tensors` makes a data set of tensors of one's own.
 """
 
 from sparse_training.data.base import Data
 from sparse_training.data.loading import DATASETS, load
+from sparse_training.data.resident import Augmentation, Images, from_tensors
 
-__all__ = ["DATASETS", "Data", "load"]
+__all__ = ["DATASETS", "Augmentation", "Data", "Images", "from_tensors", "load"]

@@ -1,7 +1,4 @@
-"""What every data set offers, and the one order of an epoch, from (seed, epoch) alone.
-
-It never reads a file.
-"""
+"""`Data`: what every data set offers, and the order of an epoch, which comes from (seed, epoch) alone."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator

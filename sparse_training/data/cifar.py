@@ -1,6 +1,6 @@
 """CIFAR-10 and CIFAR-100 as distributed, from the binary files or the python pickles, checked before use.
 
-Image folders are read elsewhere; nothing is downloaded or unpacked.
+CIFAR as a folder of images is read by image_folder.py; nothing is downloaded or unpacked.
 """
 
 import hashlib
@@ -91,7 +91,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Source:
+class Contents:
     """What was read: both splits, the class names, and whether all files are the official ones, where that is known."""
 
     train: Images
@@ -118,7 +118,7 @@ def find(edition: Edition, root: Path) -> Place | None:
     return None
 
 
-def read(place: Place) -> Source:
+def read(place: Place) -> Contents:
     """Read and check all files of a place.
 
     Raises:
@@ -129,7 +129,7 @@ def read(place: Place) -> Source:
     train = [_read_file(place, name, count) for name in edition.train]
     test = _read_file(place, edition.test, test_count)
     official = place.format == "pickle" and all(known for _, _, known in (*train, test))
-    return Source(_images([part[:2] for part in train]), _images([test[:2]]), _class_names(place), official)
+    return Contents(_images([part[:2] for part in train]), _images([test[:2]]), _class_names(place), official)
 
 
 Part = tuple[NDArray[np.uint8], NDArray[np.int64]]

@@ -1,6 +1,6 @@
-"""One image file to RGB pixels, or one line that says why not; torchvision decodes JPEG where it is installed.
+"""Decodes an image file to RGB pixels, or says in one line why not; torchvision decodes JPEG where it is installed.
 
-A file is never partly decoded, and none larger than Pillow's limit for decompression bombs is decoded at all.
+A file that is cut short is refused, and so is one with more pixels than Pillow's limit for decompression bombs.
 """
 
 import warnings

@@ -1,11 +1,11 @@
 """The 1,797 handwritten digits of 8×8 pixels that ship with scikit-learn, in one fixed split.
 
-Pixels count 0 to 16; digits are never mirrored or shifted.
+A pixel is a count from 0 to 16. Digits are neither mirrored nor shifted in training, as that would change some of them.
 """
 
 import torch
 
-from sparse_training.data.resident import Images, Resident, resident
+from sparse_training.data.resident import Images, Resident, from_tensors
 
 
 def digits(device: torch.device | str) -> Resident:
@@ -18,4 +18,4 @@ def digits(device: torch.device | str) -> Resident:
     rank_in_class = torch.nn.functional.one_hot(labels).cumsum(0).gather(1, labels[:, None]).squeeze(1)
     held_out = rank_in_class % 5 == 0
     train, test = (Images(pixels[where], labels[where]) for where in (~held_out, held_out))
-    return resident("digits", tuple("0123456789"), train, test, None, device)
+    return from_tensors("digits", tuple("0123456789"), train, test, None, device)

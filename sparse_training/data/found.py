@@ -1,6 +1,6 @@
-"""What a folder holds, told without being asked for a name: which data set, how many images, whether it is official.
+"""What a folder holds: which data set, how many images, and whether the files are the official ones.
 
-It reads labels and headers; images are only decoded on request.
+Labels and headers are read; images are only decoded on request.
 """
 
 from collections.abc import Callable
@@ -73,19 +73,19 @@ def bad_images(root: str | Path, advance: Callable[[int, int], object]) -> list[
 
 
 def _found_cifar(place: cifar.Place) -> Found:
-    source = cifar.read(place)
+    read = cifar.read(place)
     checked = {
-        "pickle": "the official files, checksums agree" if source.official else "not the official files",
+        "pickle": "the official files, checksums agree" if read.official else "not the official files",
         "binary": "lengths and labels are valid; no checksums are published",
     }[place.format]
     kind = {"pickle": "python pickles", "binary": "binary files"}[place.format]
-    labels = torch.bincount(source.train.labels, minlength=len(source.classes))
+    labels = torch.bincount(read.train.labels, minlength=len(read.classes))
     return Found(
         name=place.edition.name,
         format=f"{kind} in {str(place.folder)!r}; {checked}",
-        classes=source.classes,
-        n_train=len(source.train.labels),
-        n_test=len(source.test.labels),
+        classes=read.classes,
+        n_train=len(read.train.labels),
+        n_test=len(read.test.labels),
         per_class=(int(labels.min()), int(labels.max())),
         image=f"{cifar.SIDE}×{cifar.SIDE}",
     )

@@ -1,6 +1,6 @@
 """Folders of images, SPLIT/CLASS/IMAGE: which files there are, and whole small sets decoded once and cached.
 
-It never trusts a file's name beyond its class, and a cache is found by the content of the files.
+A cache is found by a digest of the names and the contents of the images, so that a changed image is never missed.
 """
 
 import hashlib

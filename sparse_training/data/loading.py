@@ -1,22 +1,23 @@
-"""`load`: a data set by name, from a folder where it has files.
+"""`load`: a data set by name, from a folder where it has files."""
 
-It never guesses which data set is meant and never downloads one.
-"""
-
+import inspect
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from commons.checks import InputError, choice, number, refuse
+from commons.checks import InputError, number, refuse
+from commons.registry import Registry, accepted
 from sparse_training.data import cifar
 from sparse_training.data.base import Data
 from sparse_training.data.digits import digits
 from sparse_training.data.image_folder import ImageFolder, decode_all, first_size, scan, unpack_hint
-from sparse_training.data.resident import Augmentation, resident
+from sparse_training.data.resident import Augmentation, from_tensors
 from sparse_training.data.stream import Streamed
 
-DATASETS = ("digits", "cifar10", "cifar100", "folder", "imagenet")
 IMAGENET_CLASSES = 1000
 IMAGENET_SIZE = 224
 LARGEST_RESIDENT = 64  # pixels a side
@@ -31,11 +32,12 @@ def load(
     image_size: int | None = None,
     workers: int = 0,
 ) -> Data:
-    """Load a data set of `DATASETS`.
+    """Load a data set: a name in `DATASETS`, or "package.module:callable".
 
     root: the folder of its files; only digits has none. device: where batches are made. augment: crops and mirror
     images in training (digits has none). image_size: the side of the crops for folder and imagenet, 224 for None where
     the first image is larger than 64 pixels; other sets have their own. workers: threads that decode, 0: one a core.
+    Of these arguments a callable of the user's own gets those that its signature names; it returns a `Data`.
 
     digits, CIFAR and folders of equal images up to 64 pixels live on the device as uint8, and are padded by an eighth
     (CIFAR: 4 pixels), cropped, flipped and normalised there. Other folders are read by workers, with a random resized
@@ -44,48 +46,72 @@ def load(
     Raises:
         InputError: unknown name, missing or incomplete files, a corrupt file, or the wrong number of classes.
     """
-    choice("data", name, DATASETS)
+    factory = DATASETS.find("data", name)
     if image_size is not None:
         number("image_size", image_size, at_least=1, integer=True)
     number("workers", workers, at_least=0, integer=True)
-    if name == "digits":
+    settings: dict[str, Any] = {"device": device, "augment": augment, "image_size": image_size, "workers": workers}
+    settings["root"] = None if root is None else Path(root)
+    arguments = accepted(factory, settings)
+    _check_root(name, root, inspect.signature(factory).parameters.get("root") if "root" in arguments else None)
+    data = factory(**arguments)
+    if not isinstance(data, Data):
+        refuse("data", name, "a callable that returns a data.Data", f"it returned {type(data).__name__}")
+    if "image_size" not in arguments and image_size not in (None, data.shape[1]):
+        refuse("image_size", image_size, f"{data.shape[1]}, the size of {data.name}")
+    return data
+
+
+def _check_root(name: str, root: str | Path | None, parameter: inspect.Parameter | None) -> None:
+    """Refuse a folder for a data set that has no files, and no folder for one that must have it."""
+    if parameter is None:
         if root:
-            refuse("root", str(root), "empty, as data='digits' has no files", "name the data set that is there")
-        return _of_size(digits(device), image_size)
-    if root is None:
+            refuse("root", str(root), f"empty, as data={name!r} has no files", "name the data set that is there")
+    elif root is not None:
+        if not Path(root).is_dir():
+            refuse("root", str(root), "an existing folder")
+    elif parameter.default is parameter.empty:
         refuse("root", None, f"a folder, which data={name!r} needs")
-    path = Path(root)
-    if not path.is_dir():
-        refuse("root", str(root), "an existing folder")
-    if name in cifar.EDITIONS:
-        return _of_size(_cifar(name, path, device, augment), image_size)
-    return _folder(name, path, torch.device(device), augment, image_size, workers)
 
 
-def _cifar(name: str, root: Path, device: torch.device | str, augment: bool) -> Data:
+def _cifar(name: str, *, root: Path, device: torch.device | str, augment: bool) -> Data:
     edition = cifar.EDITIONS[name]
     augmentation = Augmentation(pad=4, flip=True) if augment else None
     place = cifar.find(edition, root)
     if place is not None:
-        source = cifar.read(place)
-        return resident(name, source.classes, source.train, source.test, augmentation, device)
-    folder = _scanned(name, root)
+        read = cifar.read(place)
+        return from_tensors(edition.name, read.classes, read.train, read.test, augmentation, device)
+    folder = _scanned(edition.name, root)
     if len(folder.classes) != edition.num_classes:
-        raise InputError(f"{name} has {edition.num_classes} classes, but {str(root)!r} has {len(folder.classes)}")
+        raise InputError(
+            f"{edition.name} has {edition.num_classes} classes, but {str(root)!r} has {len(folder.classes)}"
+        )
     train, test = decode_all(folder, (cifar.SIDE, cifar.SIDE))
-    return resident(name, folder.classes, train, test, augmentation, device)
+    return from_tensors(edition.name, folder.classes, train, test, augmentation, device)
 
 
-def _folder(name: str, root: Path, device: torch.device, augment: bool, image_size: int | None, workers: int) -> Data:
-    folder = _scanned(name, root)
-    if name == "imagenet" and len(folder.classes) != IMAGENET_CLASSES:
-        hint = "a part of it, or another set, is data='folder'"
-        raise InputError(f"imagenet has 1,000 classes, but {str(root)!r} has {len(folder.classes)}; {hint}")
+def _folder(*, root: Path, device: torch.device | str, augment: bool, image_size: int | None, workers: int) -> Data:
+    """Any images: small ones of equal size live on the device, others are read by workers."""
+    folder = _scanned("folder", root)
     side = first_size(folder)
-    if name == "folder" and image_size is None and max(side) <= LARGEST_RESIDENT:
+    if image_size is None and max(side) <= LARGEST_RESIDENT:
         train, test = decode_all(folder, side)
         augmentation = Augmentation(pad=max(side) // 8, flip=True) if augment else None
-        return resident(name, folder.classes, train, test, augmentation, device)
+        return from_tensors("folder", folder.classes, train, test, augmentation, device)
+    return _streamed("folder", folder, device, augment, image_size, workers)
+
+
+def _imagenet(*, root: Path, device: torch.device | str, augment: bool, image_size: int | None, workers: int) -> Data:
+    folder = _scanned("imagenet", root)
+    if len(folder.classes) != IMAGENET_CLASSES:
+        hint = "a part of it, or another set, is data='folder'"
+        raise InputError(f"imagenet has 1,000 classes, but {str(root)!r} has {len(folder.classes)}; {hint}")
+    return _streamed("imagenet", folder, device, augment, image_size, workers)
+
+
+def _streamed(
+    name: str, folder: ImageFolder, device: torch.device | str, augment: bool, image_size: int | None, workers: int
+) -> Streamed:
     size = image_size or IMAGENET_SIZE
     return Streamed(
         name=name,
@@ -96,7 +122,7 @@ def _folder(name: str, root: Path, device: torch.device, augment: bool, image_si
         folder=folder,
         augment=augment,
         workers=workers or os.cpu_count() or 1,
-        device=device,
+        device=torch.device(device),
     )
 
 
@@ -110,7 +136,13 @@ def _scanned(name: str, root: Path) -> ImageFolder:
     return folder
 
 
-def _of_size(data: Data, image_size: int | None) -> Data:
-    if image_size not in (None, data.shape[1]):
-        refuse("image_size", image_size, f"{data.shape[1]}, the size of {data.name}")
-    return data
+DATASETS: Registry[Callable[..., Data]] = Registry(
+    "a callable that returns a data.Data",
+    {
+        "digits": digits,
+        **{name: partial(_cifar, name) for name in cifar.EDITIONS},
+        "folder": _folder,
+        "imagenet": _imagenet,
+    },
+    accept=lambda part: part if callable(part) else None,
+)

@@ -1,7 +1,4 @@
-"""Small images that live on the device as uint8 and are cropped, flipped and normalised there, a batch at a time.
-
-It never leaves the device within an epoch and never reads a file.
-"""
+"""Small images that live on the device as uint8 and are cropped, flipped and normalised there, a batch at a time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from commons.checks import refuse
 from sparse_training.data.base import Batch, Data, chunks, epoch_order
 from sparse_training.seeding import generator
 
@@ -71,15 +69,24 @@ class Resident(Data):
         return (pixels.float() - self.mean) / self.std
 
 
-def resident(
+def from_tensors(
     name: str,
     classes: tuple[str, ...],
     train: Images,
     test: Images,
-    augmentation: Augmentation | None,
-    device: torch.device | str,
+    augmentation: Augmentation | None = None,
+    device: torch.device | str = "cpu",
 ) -> Resident:
-    """Put two splits on the device, with the mean and standard deviation of each channel over the training set."""
+    """A data set of two splits, put on the device, with each channel's mean and deviation over the training set.
+
+    classes: a name for each label. augmentation None leaves training images as they are.
+
+    Raises:
+        InputError: the splits differ in the shape of their images, or hold others than (n, C, H, W) uint8 with labels
+            (n,) int64 in [0, number of classes).
+    """
+    for split, images in (("train", train), ("test", test)):
+        _check(split, images, len(classes), train.pixels.shape[1:])
     mean, std = channel_statistics(train.pixels)
     _, *shape = train.pixels.shape
     return Resident(
@@ -93,6 +100,16 @@ def resident(
         mean=mean.float().view(-1, 1, 1).to(device),
         std=std.float().view(-1, 1, 1).to(device),
     )
+
+
+def _check(split: str, images: Images, classes: int, shape: torch.Size) -> None:
+    pixels, labels = images.pixels, images.labels
+    if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[1:] != shape or not len(pixels):
+        refuse(f"{split}.pixels", f"{pixels.dtype} {tuple(pixels.shape)}", "uint8 (n, C, H, W), alike in both splits")
+    if labels.dtype != torch.int64 or labels.shape != pixels.shape[:1]:
+        refuse(f"{split}.labels", f"{labels.dtype} {tuple(labels.shape)}", f"int64 ({len(pixels)},)")
+    if int(labels.min()) < 0 or int(labels.max()) >= classes:
+        refuse(f"{split}.labels", [int(labels.min()), int(labels.max())], f"in [0, {classes}), one number a class")
 
 
 def channel_statistics(pixels: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """Images of any size, decoded by workers while the device trains: a random resized crop and a mirror image each.
 
-Workers are threads, as decoders release the interpreter; what a worker draws depends on seed, epoch and image alone.
+Workers are threads, because decoders release the interpreter's lock. What a worker draws at random depends on the seed,
+the epoch and the image alone.
 """
 
 import math

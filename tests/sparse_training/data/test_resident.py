@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from commons import InputError
 from sparse_training import data
-from sparse_training.data.resident import Augmentation, Images, channel_statistics, crop_and_flip, resident
+from sparse_training.data.resident import Augmentation, Images, channel_statistics, crop_and_flip, from_tensors
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def source():
 
 def loaded(source, augmentation=None, device="cpu"):
     classes = tuple(map(str, range(40)))
-    return resident("images", classes, source, Images(source.pixels[:7], source.labels[:7]), augmentation, device)
+    return from_tensors("images", classes, source, Images(source.pixels[:7], source.labels[:7]), augmentation, device)
 
 
 def epoch(source, *arguments, **options):
@@ -106,7 +106,7 @@ def test_crops_are_windows_of_the_padded_image_mirrored_or_not(pad, moves):
 def test_every_shift_and_both_mirrorings_are_drawn_equally_often():
     count = 20_000
     source = Images(torch.zeros(count, 1, 2, 2, dtype=torch.uint8), torch.zeros(count, dtype=torch.int64))
-    d = resident("zeros", ("0",), source, source, Augmentation(pad=1, flip=True), "cpu")
+    d = from_tensors("zeros", ("0",), source, source, Augmentation(pad=1, flip=True), "cpu")
     cells = torch.zeros(3, 3, 2)
     row, column, flip = d._moves(epoch=0, seed=0).unbind(1)
     cells.index_put_((row, column, flip), torch.ones(count), accumulate=True)
