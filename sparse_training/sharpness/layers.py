@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sparse_training.sharpness.batches import Data, fixed_batches
 from sparse_training.sharpness.coordinates import Coordinates
 from sparse_training.sharpness.eigenpair import Eigenpair
-from sparse_training.sharpness.operator import Loss
+from sparse_training.sharpness.losses import Loss
 from sparse_training.sharpness.solve import max_eigenvalue
 
 

@@ -1,10 +1,9 @@
 """`HessianOperator`: y = H v of a network's mean loss on its active weights, over any number of samples.
 
-The network's parameters, gradients, buffers and mode are the same afterwards; weight decay is no part of the loss.
+The network's parameters, gradients, buffers and mode are the same afterwards. The loss is without weight decay.
 """
 
 import copy
-import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -14,17 +13,17 @@ from torch.func import functional_call
 
 from commons.checks import choice, number, refuse
 from sparse_training.sharpness import products
+from sparse_training.sharpness.additive import Answered, Law
 from sparse_training.sharpness.base import SymmetricOperator
 from sparse_training.sharpness.batches import Batch, Data, chunks, count, fixed_batches, share
 from sparse_training.sharpness.coordinates import Coordinates, Params
 from sparse_training.sharpness.evaluation import evaluation
+from sparse_training.sharpness.losses import Loss, Part, part_of
 from sparse_training.sharpness.memory import available, graph_bytes
 from sparse_training.sharpness.products import Piece, Product, Tensors
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
-
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 GRAPHS = ("auto", "kept", "rebuilt", "linearized", "compiled")
 CURVATURES = ("hessian", "gauss-newton")
@@ -48,7 +47,7 @@ class HessianOperator(SymmetricOperator):
 
     Arguments:
         model: any network; measured in evaluation mode, with the weights it has now.
-        loss: loss(model(x), y), a mean over samples.
+        loss: loss(model(x), y), a mean over samples, or one of the weighted kinds of losses.py.
         data: (x, y), or an iterable of such batches of any sizes, read once and kept.
         masks: boolean tensors by parameter name; weights off the mask are zero and no coordinates.
         params: "prunable" (weights of linear, convolution and attention layers, and whatever masks name), "all", or
@@ -62,11 +61,12 @@ class HessianOperator(SymmetricOperator):
         dtype: torch.float32 or float64; None for that of the weights.
         group: processes that share the samples, each called with the same data; None for this process alone.
 
-    Attributes: `coordinates` (names and order of the weights), `samples`, `graph` and `chunk` as chosen.
+    Attributes: `coordinates` (names and order of the weights), `samples`, `weight` (what the summed loss is divided by,
+    the number of samples for a plain mean), `value` (the mean loss), `gradient` (size,), `graph` and `chunk` as chosen.
 
     Raises:
-        InputError: no active weight, no sample, a name that is no parameter's, a weight or loss that is not finite, or
-            several batches with a loss that is not a mean over independent samples.
+        InputError: There is no active weight or no sample, a name is no parameter's, a weight or the loss is not
+            finite, or samples in several pieces are not independent, or their loss is a weighted mean without weights.
     """
 
     def __init__(
@@ -98,15 +98,15 @@ class HessianOperator(SymmetricOperator):
         }
         batches = fixed_batches(data)
         self.samples = count(batches)
+        self._part = part_of(loss, batches)
         self._batches = batches if group is None else share(batches, group.rank(), group.size())
         with evaluation(model):
             if self.graph == "auto":
                 self._choose_graph(memory)
-            apart = len(batches) > 1 or self.chunk < self.samples or (group is not None and group.size() > 1)
-            if apart and self._some_process_says(bool(self._batches) and not self._is_mean()):
-                name = getattr(loss, "__name__", type(loss).__name__)
-                refuse("loss", name, "a mean over independent samples", "pass all samples as one batch and one chunk")
-            self._products = self._differentiate()
+            self._checked = len(batches) > 1 or self.chunk < self.samples or (group is not None and group.size() > 1)
+            self._law = Law(self._at_leaves, self._measured, self._placed)
+            others = self._law.others(batches) if self._checked else None
+            self._products = self._differentiate(self._checked, others)
 
     @property
     def gradient_equivalents(self) -> float:
@@ -114,21 +114,23 @@ class HessianOperator(SymmetricOperator):
         return 1.0 + self.products * (3.0 if self.graph in ("rebuilt", "compiled") else 2.0)
 
     def carrying(self, share: float) -> int:
-        """How many samples carry that share of Σ‖∂loss/∂output‖; all, if they see each other or are spread out."""
+        """Return how many samples carry that share of Σ‖∂loss/∂output‖; all of them, if samples see each other."""
         with evaluation(self._model):
-            if self._group is not None or not self._is_mean():
+            if self._group is not None or not (self._checked or self._law.holds(self._batches[0])):
                 return self.samples
         carried = self._pull.double().sort(descending=True).values.cumsum(0)
         return min(1 + int((carried < share * carried[-1]).sum()), self.samples)
 
     def hardest(self, n: int) -> "HessianOperator":
-        """The operator on the n samples with the largest ‖∂loss/∂output‖, which carry most of a trained network's H."""
+        """Return the operator on the n samples with the largest ‖∂loss/∂output‖, which carry most of a trained H."""
         chosen = torch.zeros_like(self._pull, dtype=torch.bool)
         chosen[torch.topk(self._pull, n).indices] = True
         of_batches = zip(self._batches, torch.split(chosen, [len(x) for x, _ in self._batches]), strict=True)
         picked = [(x[keep.to(x.device)], y[keep.to(y.device)]) for (x, y), keep in of_batches]
+        if len({(x.shape[1:], y.shape[1:]) for x, y in picked}) == 1:
+            picked = [(torch.cat([x for x, _ in picked]), torch.cat([y for _, y in picked]))]
         part = copy.copy(self)
-        part._batches = [(torch.cat([x for x, _ in picked]), torch.cat([y for _, y in picked]))]
+        part._batches = [(x, y) for x, y in picked if len(x)]
         part.samples, part.products = n, 0
         part.graph = "rebuilt" if self.graph == "rebuilt" else "kept"
         with evaluation(self._model):
@@ -136,13 +138,13 @@ class HessianOperator(SymmetricOperator):
         return part
 
     def loss_at(self, shift: Tensor) -> float:
-        """The mean loss at θ + shift, shift (size,) in the active weights."""
+        """Return the mean loss at θ + shift, where shift (size,) is in the active weights."""
         leaves = [a.detach() + b for a, b in zip(self.coordinates.values, self.coordinates.tensors(shift), strict=True)]
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         with evaluation(self._model), torch.no_grad():
             for batch in chunks(self._batches, self.chunk):
                 total += self._piece(batch).objective(leaves)
-        return float(self._summed(total))
+        return float(self._summed(total) / self._divisor)
 
     def _product(self, v: Tensor) -> Tensor:
         tangents = self.coordinates.tensors(v)
@@ -150,42 +152,69 @@ class HessianOperator(SymmetricOperator):
         with evaluation(self._model):
             for product in self._products:
                 total += self.coordinates.vector(product(tangents))
-        return self._summed(total).to(self.dtype)
+        return (self._summed(total) / self._divisor).to(self.dtype)
 
-    def _differentiate(self) -> list[Product]:
-        """Sets `value` (the mean loss) and `gradient` (size,), and returns the product of each piece."""
+    def _differentiate(self, checked: bool = False, others: Answered | None = None) -> list[Product]:
+        """Set `value`, `gradient` and `weight`, and return the product of each piece.
+
+        checked: whether to hold each piece to the law of additive.py, with the samples `others`.
+        """
         leaves, way = self.coordinates.values, WAYS[self.curvature, self.graph]
-        total = torch.zeros(self.size + 1, dtype=torch.float64, device=self.device)
-        made, pulls = [], []
-        for batch in chunks(self._batches, self.chunk):
-            piece = self._piece(batch)
+        total = torch.zeros(self.size + 4, dtype=torch.float64, device=self.device)
+        made, pulls, weighted = [], [], False
+        for x, y in chunks(self._batches, self.chunk):
+            piece = self._piece((x, y))
             output = piece.output(leaves)
-            loss = piece.loss(output)
+            loss, weight = piece.part(output)
             inputs = [*leaves, output] if isinstance(output, Tensor) else leaves
             slopes = products.gradient(loss, inputs, create_graph=way is products.kept)
             slope = slopes[: len(leaves)]
-            pulls.append(_pull(slopes[len(leaves) :], len(batch[0])))
+            pulls.append(_pull(slopes[len(leaves) :], len(x)))
             total[0] += loss.detach()
-            total[1:] += self.coordinates.vector([part.detach() for part in slope])
+            if weight is not None:
+                total[1] += weight
+                weighted = True
+            if checked:
+                total[2:4] += torch.tensor(self._law.faults((x, y), output, others), device=self.device)
+            total[4:] += self.coordinates.vector([part.detach() for part in slope])
             made.append(way(piece, leaves, slope))
             del inputs, output, loss, slopes, slope
         total = self._summed(total)
+        if made and weighted and not total[1] > 0:
+            refuse("loss", f"of weight {float(total[1]):g}", "one in which some sample or token has weight")
+        self._divisor = float(total[1]) or 1.0
+        self.weight = float(total[1]) or float(self.samples)
+        total[0] /= self._divisor
+        total[4:] /= self._divisor
         if not bool(torch.isfinite(total).all()):
             refuse("loss", float(total[0]), "finite, with a finite gradient")
-        self.value, self.gradient = float(total[0]), total[1:].to(self.dtype)
+        self._refuse_faults(*(bool(fault) for fault in total[2:4]))
+        self.value, self.gradient = float(total[0]), total[4:].to(self.dtype)
         self._pull = torch.cat(pulls) if pulls else torch.zeros(0, device=self.device)
         return made
 
+    def _refuse_faults(self, loss: bool, network: bool) -> None:
+        together = "pass all samples as one batch and one chunk"
+        if network:
+            refuse("model", type(self._model).__name__, "a network in which samples do not see each other", together)
+        if loss:
+            name = getattr(self._loss, "__name__", type(self._loss).__name__)
+            weighted = 'return losses with reduction="none" or (sum, weight), or '
+            refuse("loss", name, "a mean over independent samples", weighted + together)
+
     def _piece(self, batch: Batch) -> Piece:
         x, y = (self._placed(part) for part in batch)
-        weight = len(x) / self.samples
+        return Piece(lambda leaves: self._output(x, leaves), lambda output: self._measured(output, y))
 
-        def output(leaves: Tensors) -> Tensor:
-            state = {**self._constants, **dict(zip(self.coordinates.names, leaves, strict=True))}
-            result: Tensor = functional_call(self._model, state, (x,))
-            return result
+    def _output(self, x: Tensor, leaves: Tensors) -> Tensor:
+        state = {**self._constants, **dict(zip(self.coordinates.names, leaves, strict=True))}
+        result: Tensor = functional_call(self._model, state, (x,))
+        return result
 
-        return Piece(output, lambda prediction: self._loss(prediction, y) * weight)
+    def _measured(self, output: Tensor, y: Tensor) -> Part:
+        """The summed loss of some samples and its weight, or of a plain mean their share of it and None."""
+        loss, weight = self._part(output, y)
+        return (loss * (len(y) / self.samples), None) if weight is None else (loss, weight)
 
     def _placed(self, tensor: Tensor) -> Tensor:
         dtype = self.dtype if tensor.is_floating_point() else tensor.dtype
@@ -204,24 +233,10 @@ class HessianOperator(SymmetricOperator):
         if self.graph == "rebuilt":
             self.chunk = max(1, min(self.chunk, int(limit / each)))
 
-    def _some_process_says(self, yes: bool) -> bool:
-        return bool(self._summed(torch.tensor(float(yes), device=self.device)) > 0)
-
-    def _is_mean(self) -> bool:
-        """Whether the loss is a mean over samples that do not see each other: on three samples, together and apart.
-
-        They are the first, the middle and the last of a batch, which are of different classes where it is sorted.
-        """
-        x, y = self._batches[0]
-        three = torch.tensor(sorted({0, len(x) // 2, len(x) - 1}))
-        x, y = x[three.to(x.device)], y[three.to(y.device)]
-        losses = []
-        for part in (slice(None), slice(0, 1), slice(1, None)):
-            if len(x[part]):
-                piece = self._piece((x[part], y[part]))
-                losses.append(float(piece.objective(self.coordinates.values).detach()))
-        whole, parts = losses[0], losses[1:]
-        return abs(whole - sum(parts)) <= 1e-4 * sum(map(abs, parts)) or not math.isfinite(whole)
+    @torch.no_grad()
+    def _at_leaves(self, x: Tensor) -> Tensor:
+        """The output for samples x at the present weights, without a graph."""
+        return self._output(x, self.coordinates.values)
 
     def _summed(self, local: Tensor) -> Tensor:
         if self._group is not None:

@@ -1,6 +1,6 @@
-"""How H v is formed for one piece of the data: graph kept, graph rebuilt, linearized, compiled, or Gauss-Newton.
+"""Form H v for one piece of the data: on a kept or rebuilt graph, linearized, compiled, or as Gauss-Newton.
 
-Nothing here knows about masks, batches or processes; v and H v are lists of tensors in the parameters' shapes.
+v and H v are lists of tensors in the parameters' shapes; masks, batches and processes are the operator's.
 """
 
 import warnings
@@ -10,19 +10,28 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sparse_training.sharpness.losses import Part
+
 Tensors = Sequence[Tensor]
 Product = Callable[[Tensors], Tensors]
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Some samples: the network's output on them as a function of its leaves, and their share of the mean loss."""
+    """Some samples, by two functions: the network's output on them, given its leaves, and their part of the loss.
+
+    part: of an output, the samples' summed loss and its weight, or their share of the mean loss and None.
+    """
 
     output: Callable[[Tensors], Tensor]
-    loss: Callable[[Tensor], Tensor]
+    part: Callable[[Tensor], Part]
+
+    def loss(self, output: Tensor) -> Tensor:
+        """Return the samples' part of the loss, a scalar."""
+        return self.part(output)[0]
 
     def objective(self, leaves: Tensors) -> Tensor:
-        """Share of the mean loss, a scalar."""
+        """Return the samples' part of the loss at the leaves, a scalar."""
         return self.loss(self.output(leaves))
 
 

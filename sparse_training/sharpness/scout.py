@@ -1,6 +1,6 @@
-"""A look at the hardest samples before all of them are asked: where to start, and about how large λ₂ is.
+"""Look at the hardest samples before all of them are asked: they show where to start and about how large λ₂ is.
 
-It decides nothing about convergence: what it finds is a direction and evidence, never a value.
+What is found here is a direction and a guess; whether an eigenvalue has converged is decided by the solver.
 """
 
 import math
@@ -11,25 +11,26 @@ from torch import Tensor
 from sparse_training.sharpness.krylov import Krylov, random_unit
 from sparse_training.sharpness.operator import HessianOperator
 
-# Samples enough to carry COVER of the pull Σ‖∂loss/∂output‖, at least FEWEST and at most one in SHARE; with less, what
-# they show says nothing about the others.
+# The look takes so many samples that they carry the share COVER of the pull Σ‖∂loss/∂output‖. They must be at least
+# FEWEST and at most one in SHARE of all samples; otherwise what they show says nothing about the others, or costs too
+# much.
 COVER, FEWEST, SHARE = 0.6, 64, 8
-# Products of a look, after which a Ritz pair counts as known if its residual is within RESOLVED·λ₁.
+# A look takes STEPS products. A Ritz pair counts as known after them if its residual is within RESOLVED·λ₁.
 STEPS, RESOLVED = 8, 0.1
-# λ₂/λ₁ of the few up to which it is believed, and above that up to which one product over all samples measures it:
-# beyond, λ₂ is too close for the solve to end any earlier.
+# The ratio λ₂/λ₁ on the few samples decides: up to APART it is believed, up to NEAR one product over all samples
+# measures λ₂, and beyond NEAR λ₂ is too close for the solve to end any earlier.
 APART, NEAR = 0.5, 0.7
-# Share of the second direction in the start: were both eigenvalues one and the same, it must not be out of reach.
+# The start holds this share of the second direction: if both eigenvalues are equal, it must not be out of reach.
 MIX = 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class Scout:
-    """What was seen.
+    """What the hardest samples show.
 
-    direction, beside: (size,), unit vectors to the top two of the spectrum on the hardest samples, the second scaled by
-    MIX, or 0 where it lies far below. second: about λ₂ of all samples, infinite where it is close or unknown.
-    gradient_equivalents: the work on the few, in gradients over all samples.
+    direction: (size,), the unit eigenvector of the largest eigenvalue on these samples. beside: (size,), the second
+    eigenvector times MIX, or 0 where its eigenvalue is far below the first. second: about how large λ₂ of all samples
+    is, infinite where it is close to λ₁ or unknown. gradient_equivalents: the work, in gradients over all samples.
     """
 
     direction: Tensor
@@ -39,10 +40,11 @@ class Scout:
 
 
 def scout(hessian: HessianOperator, seed: int) -> Scout | None:
-    """Lanczos from a random start on the hardest samples; None where these are too few, or show no clear direction.
+    """Run Lanczos from a random start on the hardest samples.
 
-    A second eigenvector that is neither far below nor close on the few is tried on all samples: its Rayleigh quotient
-    and residual bound an eigenvalue.
+    Where λ₂ is neither far below λ₁ nor close to it on these samples, one product over all samples measures the second
+    eigenvector: its Rayleigh quotient plus its residual is at least some eigenvalue. The result is None where no few
+    samples stand for all, or where they show no clear direction.
     """
     n = max(hessian.carrying(COVER), FEWEST)
     if n > hessian.samples // SHARE or hessian.size < STEPS:
@@ -54,8 +56,8 @@ def scout(hessian: HessianOperator, seed: int) -> Scout | None:
     ritz = krylov.ritz()
     if krylov.steps < 2 or (ritz.residuals[:2] > RESOLVED * ritz.values[0]).any():
         return None
-    share = n / hessian.samples
-    spent = part.gradient_equivalents * share
+    share = part.weight / hessian.weight
+    spent = part.gradient_equivalents * n / hessian.samples
     direction, beside = krylov.vectors(ritz.coordinates[:, :2])
     if ritz.values[1] <= APART * ritz.values[0]:
         return Scout(direction, 0 * beside, float(ritz.values[1]) * share / COVER, spent)

@@ -15,7 +15,8 @@ from sparse_training.seeding import derive
 from sparse_training.sharpness.batches import Data
 from sparse_training.sharpness.eigenpair import Eigenpair
 from sparse_training.sharpness.krylov import random_unit
-from sparse_training.sharpness.operator import HessianOperator, Loss
+from sparse_training.sharpness.losses import Loss
+from sparse_training.sharpness.operator import HessianOperator
 from sparse_training.sharpness.power import power_iteration
 from sparse_training.sharpness.scout import scout
 from sparse_training.sharpness.thick_restart import lanczos, unit

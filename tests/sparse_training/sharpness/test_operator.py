@@ -222,16 +222,6 @@ def test_one_sample_has_a_hessian(problems: SimpleNamespace) -> None:
     assert pair.value == pytest.approx(float(torch.linalg.eigvalsh(explicit)[-1]), rel=1e-8)
 
 
-def test_a_mean_with_weights_is_no_mean_of_pieces(problems: SimpleNamespace) -> None:
-    """Sorted by class, the first samples alone would not show it."""
-    model, (x, y) = problems.network("mlp"), problems.samples()
-    y = y.sort().values
-    loss = torch.nn.CrossEntropyLoss(weight=torch.linspace(1, 5, 3, dtype=x.dtype))
-    assert HessianOperator(model, loss, (x, y)).size
-    with pytest.raises(InputError, match="mean over independent samples"):
-        HessianOperator(model, loss, (x, y), chunk=len(x) // 2)
-
-
 def test_mistakes_are_named(problems: SimpleNamespace) -> None:
     model, (x, y) = problems.network("mlp"), problems.samples()
     for loss, data, options, message in (
