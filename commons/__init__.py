@@ -4,5 +4,6 @@ It never imports another room, and nothing here is about signs or sparsity.
 """
 
 from commons.checks import InputError, broadcast, choice, finite, nearest, number, refuse
+from commons.version import __version__
 
-__all__ = ["InputError", "broadcast", "choice", "finite", "nearest", "number", "refuse"]
+__all__ = ["InputError", "__version__", "broadcast", "choice", "finite", "nearest", "number", "refuse"]

@@ -6,6 +6,8 @@ It never decides what is true. Names are imported when they are used, so that a 
 import importlib
 from typing import TYPE_CHECKING
 
+from commons.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from dynamics.discrete import Descent as Descent
     from dynamics.discrete import gradient_descent as gradient_descent

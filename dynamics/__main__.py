@@ -26,7 +26,12 @@ SWEEPS = {
 def main() -> int:
     """Parse the command line and run its command; returns the exit status."""
     parser = Parser(prog="python -m dynamics", description="Phase diagrams of a single neuron by integration.")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    register(parser.add_subparsers(metavar="COMMAND", required=True))
+    return parser.execute()
+
+
+def register(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the commands of this room."""
     phase = _command(commands, "phase", run_phase, "outcome of a flow from every start (a0, w0)")
     _flow_options(phase)
     phase.add_argument("--grid", type=int, default=512, help="starts along each axis")
@@ -48,7 +53,6 @@ def main() -> int:
             _flow_options(sweep, "sign-in", {"beta_w": 0.5})
         if name == "dimension":
             _flow_options(sweep)
-    return parser.execute()
 
 
 def _command(

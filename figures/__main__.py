@@ -54,8 +54,14 @@ def _save(draw: Callable[[Any], "Figure"], result: Any, args: argparse.Namespace
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns the exit status."""
     parser = Parser(prog="python -m figures", description="Figures, tables and the report on the paper's claims.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    register_reproduce(commands)
+    register(commands)
+    return parser.execute(argv)
 
+
+def register_reproduce(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add `reproduce`."""
     text = "prove, integrate, train on digits, and write figures, tables and report.html"
     command = commands.add_parser("reproduce", help=text, description=text)
     command.add_argument("--out", required=True, help="folder; an interrupted run in it is taken up")
@@ -66,6 +72,9 @@ def main(argv: list[str] | None = None) -> int:
     command.add_argument("--force", action="store_true", help="replace a finished run in --out")
     command.set_defaults(run=_reproduce)
 
+
+def register(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the commands that draw one result."""
     for name, run, text in (
         ("phase", _phase, "draw a phase diagram that `python -m dynamics phase` saved"),
         ("sweep", _sweep, "draw what the other commands of `python -m dynamics` saved"),
@@ -79,7 +88,6 @@ def main(argv: list[str] | None = None) -> int:
     command.add_argument("files", nargs="+", metavar="FILE", help="one file, or the eigenvalues.csv of several runs")
     command.add_argument("--out", default="", help="stem of the PNG and PDF; default: beside the first file")
     command.set_defaults(run=_sharpness)
-    return parser.execute(argv)
 
 
 if __name__ == "__main__":

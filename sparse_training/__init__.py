@@ -6,6 +6,8 @@ Importing it loads nothing heavy: each name is imported from its home when it is
 import importlib
 from typing import TYPE_CHECKING
 
+from commons.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from sparse_training.masks import Masks as Masks
     from sparse_training.masks import make_masks as make_masks

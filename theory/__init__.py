@@ -6,6 +6,8 @@ SymPy and SciPy are imported only when a name that needs them is used, so that a
 import importlib
 from typing import TYPE_CHECKING
 
+from commons.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from theory.charts import Chart as Chart
     from theory.charts import Identity as Identity

@@ -35,13 +35,21 @@ def prove(args: argparse.Namespace) -> int:
     return 0 if all(theorem.prove().holds for theorem in chosen) else 1
 
 
-def main() -> int:
-    """Parse the command line and run it."""
-    parser = Parser(prog="python -m theory", description="Prove the theorems about the single neuron, step by step.")
+TEXT = "Prove the theorems about the single neuron, step by step."
+
+
+def add_options(parser: Parser) -> None:
+    """Add what this command takes."""
     parser.add_argument("--theorem", metavar="NAME", help="only this one, such as 5.2 (all)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.add_argument("--latex", metavar="FILE", type=Path, help="also write an article that pdflatex compiles")
     parser.set_defaults(run=prove)
+
+
+def main() -> int:
+    """Parse the command line and run it."""
+    parser = Parser(prog="python -m theory", description=TEXT)
+    add_options(parser)
     return parser.execute()
 
 

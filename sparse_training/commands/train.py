@@ -1,6 +1,6 @@
-"""`python -m sparse_training train`: one run from a preset and options, begun or gone on with.
+"""`train`: begins a run from a preset and options, or goes on with one.
 
-Every setting has a name in TOML and in --set; the options are names for the commonest of them.
+Every setting has a name in TOML and in --set; the options are shorter names for the commonest of them.
 """
 
 import argparse
