@@ -1,14 +1,26 @@
-"""The command line of every room: argparse whose errors are one line on stderr with exit status 2, and progress bars.
+"""The command line of every room: argparse whose errors are one line on stderr, and progress bars.
 
-It never catches anything but a user's mistake: a fault of ours keeps its traceback.
+| exit status | when |
+|---|---|
+| 0 | the command did what it says |
+| 2 | a user's mistake: an argument, or a file that is not what it should be |
+| 74 | the machine refused (EX_IOERR): no room, no memory, too many open files, no permission |
+| 130 | Ctrl-C or SIGINT |
+| 141 | whoever read the output stopped reading |
+
+A fault of ours keeps its traceback. All that is printed goes through `commons.text.printable`.
 """
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import IO, TYPE_CHECKING, Any, NoReturn, cast
 
 from commons.checks import InputError, nearest
+from commons.text import one_line, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -32,7 +44,11 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **{**defaults, **kwargs})
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {' '.join(message.split())}\n")
+        self.fail(message, 2)
+
+    def fail(self, message: str, status: int) -> NoReturn:
+        """End with one line on stderr and an exit status."""
+        self.exit(status, f"{self.prog}: {one_line(message)}\n")
 
     def options(self) -> list[str]:
         """Every option string of this parser and of its commands."""
@@ -42,20 +58,73 @@ class Parser(argparse.ArgumentParser):
 
     def execute(self, argv: Sequence[str] | None = None) -> int:
         """Parse argv (sys.argv[1:] by default) and run its command; returns the exit status."""
-        args, unknown = self.parse_known_args(argv)
-        if unknown:
-            hint = nearest(unknown[0].split("=")[0], self.options())
-            self.error(f"unknown argument {unknown[0]}" + (f"; {hint}" if hint else ""))
-        try:
-            return int(args.run(args) or 0)
-        except InputError as mistake:
-            self.error(str(mistake))
-        except KeyboardInterrupt:
-            print(f"{self.prog}: interrupted", file=sys.stderr)
-            return 130
-        except BrokenPipeError:
-            sys.stderr.close()
-            return 141
+        with _safe_output():
+            args, unknown = self.parse_known_args(argv)
+            if unknown:
+                hint = nearest(unknown[0].split("=")[0], self.options())
+                self.error(f"unknown argument {unknown[0]}" + (f"; {hint}" if hint else ""))
+            try:
+                status = int(args.run(args) or 0)
+                sys.stdout.flush()
+            except InputError as mistake:
+                self.error(str(mistake))
+            except KeyboardInterrupt:
+                self.fail("interrupted", 130)
+            except BrokenPipeError:
+                _abandon_output()
+                return 141
+            except (OSError, MemoryError, RuntimeError) as error:
+                refusal = _refusal(error)
+                if refusal is None:
+                    raise
+                _abandon_output()
+                self.fail(refusal, 74)
+            return status
+
+
+def _refusal(error: Exception) -> str | None:
+    """What the machine refused, in one line; None where the error is a fault of ours."""
+    text = str(error)
+    if isinstance(error, OSError):
+        if error.errno is None:
+            return None
+        return f"{error.filename!r}: {error.strerror}" if error.filename is not None else f"{error.strerror}"
+    if isinstance(error, MemoryError) or "can't allocate memory" in text or type(error).__name__ == "OutOfMemoryError":
+        return f"not enough memory: {text.splitlines()[0]}" if text else "not enough memory"
+    return None
+
+
+class _Printable:
+    """A text stream whose writes go through `printable`; nothing is written where the process has no such stream."""
+
+    def __init__(self, stream: IO[str] | None) -> None:
+        self.stream = stream if stream is not None else open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+    def write(self, text: str) -> int:
+        self.stream.write(printable(text, getattr(self.stream, "encoding", None) or "utf-8"))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def _safe_output() -> Iterator[None]:
+    """Within the block stdout and stderr exist and print no control characters, and a warning is one line."""
+    out, err = cast("IO[str]", _Printable(sys.stdout)), cast("IO[str]", _Printable(sys.stderr))
+    with redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: print(f"warning: {one_line(str(message))}", file=sys.stderr)
+        yield
+
+
+def _abandon_output() -> None:
+    """Let what stdout still holds go nowhere, so that the interpreter's end does not complain of it again."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 def progress() -> "Progress":
@@ -64,4 +133,5 @@ def progress() -> "Progress":
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    terminal = getattr(sys.stderr, "stream", sys.stderr)  # the bar moves the cursor by control characters
+    return Progress(*columns, console=Console(file=terminal), transient=True)

@@ -21,15 +21,13 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the file and say what is in it."""
-    from safetensors.torch import save_file
-
-    from commons.files import output_directory, write_whole
+    from commons.files import output_file
     from sparse_training.runs.run import Run
+    from sparse_training.tensor_files import write_tensors
 
     source = Run(args.folder)
     network = source.network(args.epoch)
-    output_directory("out", args.out.parent)
-    write_whole(args.out, lambda temporary: save_file(network.state, temporary, metadata={"format": "pt"}))
+    write_tensors(output_file("out", args.out), network.state, {"format": "pt"})
     parameters = sum(value.numel() for value in network.state.values())
     print(f"{args.out}: epoch {network.info['epoch']}, {len(network.state)} tensors, {parameters:,} numbers")
     if args.masks and network.masks is not None:

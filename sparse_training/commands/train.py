@@ -45,20 +45,14 @@ def add_settings(parser: Parser) -> None:
 
 def configuration(args: argparse.Namespace) -> "Config":
     """Preset, then file, then options, then --set."""
-    from pathlib import Path
-
-    from commons.checks import InputError
+    from commons.files import read_text
     from sparse_training.masks import score_and_distribution
     from sparse_training.runs.config import Config
     from sparse_training.runs.toml import from_toml
 
     config = Config.preset(args.preset) if args.preset else Config()
     if args.config:
-        try:
-            text = Path(args.config).read_text(encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"config={args.config!r} cannot be read: {error.strerror}") from None
-        config = config.with_tree(from_toml(text, args.config))
+        config = config.with_tree(from_toml(read_text(args.config), args.config))
     settings = [f"{path}={getattr(args, option)}" for option, (path, *_) in OPTIONS.items() if option in args]
     if "mask" in args:
         score, distribution = score_and_distribution(args.mask)
@@ -68,8 +62,6 @@ def configuration(args: argparse.Namespace) -> "Config":
 
 def run(args: argparse.Namespace) -> int:
     """Train, with a bar of epochs on stderr, and print the last epoch's metrics."""
-    import warnings
-
     from commons.cli import progress
     from sparse_training.training.loop import PreemptedError, train
 
@@ -77,7 +69,6 @@ def run(args: argparse.Namespace) -> int:
     if args.show:
         print(config.to_toml(), end="")
         return 0
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     bar = progress()
     bar.disable = not sys.stderr.isatty()
     with bar:

@@ -1,26 +1,27 @@
 """Folders of images, SPLIT/CLASS/IMAGE: which files there are, and whole small sets decoded once and cached.
 
-A cache is found by a digest of the names and the contents of the images, so that a changed image is never missed.
+The cache lies in the user's cache folder, never among the images. It is found by a digest of the names and the
+contents of the images, so that a changed image is never missed.
 """
 
 import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import PIL
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from commons.checks import InputError
-from commons.files import output_directory, write_whole
+from commons.files import output_directory, read_bytes
 from sparse_training.data.decode import SUFFIXES, image_size, open_image, pixels
 from sparse_training.data.resident import Images
+from sparse_training.tensor_files import DIGEST, read_tensors, write_tensors
 
 TEST_NAMES = ("test", "val", "validation")
 
@@ -72,13 +73,13 @@ def decode_all(folder: ImageFolder, side: tuple[int, int]) -> tuple[Images, Imag
     Raises:
         InputError: an image cannot be decoded or has another size.
     """
-    key = _content_key(folder)
-    for place in _cache_places(folder.root):
-        cached = _read_cache(place / f"{key}.safetensors", folder, side)
-        if cached is not None:
-            return cached
+    cache = _cache_file(_content_key(folder))
+    cached = _read_cache(cache, folder, side)
+    if cached is not None:
+        return cached
     decoded = {name: _decode_split(split, side) for name, split in folder.splits.items()}
-    _write_cache(folder.root, key, decoded)
+    with suppress(InputError, OSError):  # not writable, or no room: the images are decoded again next time
+        write_tensors(output_directory("cache", cache.parent) / cache.name, decoded, {})
     return _with_labels(folder, decoded)
 
 
@@ -98,7 +99,9 @@ def check_all(folder: ImageFolder) -> Iterator[str | None]:
 
 
 def _class_folders(split: Path) -> tuple[str, ...]:
-    names = sorted(entry.name for entry in _entries(split) if entry.is_dir() and not entry.name.startswith("."))
+    names = sorted(
+        _named(split, entry.name) for entry in _entries(split) if entry.is_dir() and not entry.name.startswith(".")
+    )
     if not names:
         raise InputError(f"{str(split)!r} has no class folders; images are expected as {split.name}/CLASS/IMAGE")
     return tuple(names)
@@ -116,13 +119,29 @@ def _split(folder: Path, classes: tuple[str, ...]) -> Split:
     files: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        names = (entry.name for entry in _entries(folder / name))
-        images = sorted(file for file in names if os.path.splitext(file)[1].lower() in SUFFIXES)
+        entries = [e for e in _entries(folder / name) if os.path.splitext(e.name)[1].lower() in SUFFIXES]
+        images = sorted(_regular(folder / name, entry) for entry in entries)
         if not images:
             raise InputError(f"class {name!r} of {str(folder)!r} has no image")
         files += [f"{name}/{image}" for image in images]
         labels += [label] * len(images)
     return Split(folder, tuple(files), torch.tensor(labels))
+
+
+def _regular(folder: Path, entry: os.DirEntry[str]) -> str:
+    """The name of an image file; InputError where it is a pipe, a device or a folder, or its name is not UTF-8."""
+    if not entry.is_file():
+        raise InputError(f"{str(folder / entry.name)!r} is named as an image but is no regular file")
+    return _named(folder, entry.name)
+
+
+def _named(folder: Path, name: str) -> str:
+    """The name; InputError where its bytes are not UTF-8, as other machines could not read it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{str(folder / name)!r} has a name that is not UTF-8") from None
+    return name
 
 
 def _decode_split(split: Split, side: tuple[int, int]) -> Tensor:
@@ -156,40 +175,27 @@ def _content_key(folder: ImageFolder) -> str:
     digest = hashlib.sha256(f"Pillow {PIL.__version__}".encode())
     for name, split in folder.splits.items():
         for file, index in zip(split.files, range(len(split.files)), strict=True):
-            try:
-                content = split.path(index).read_bytes()
-            except OSError as error:
-                raise InputError(f"image {str(split.path(index))!r} cannot be read: {error.strerror}") from None
+            content = read_bytes(split.path(index))
             digest.update(f"\0{name}/{file}\0{len(content)}\0".encode())
             digest.update(content)
     return digest.hexdigest()[:32]
 
 
-def _cache_places(root: Path) -> tuple[Path, Path]:
-    """Beside the images, or in the user's cache where the images' folder cannot be written to."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return root / ".decoded", home / "sparse_training"
+def _cache_file(key: str) -> Path:
+    """Where decoded pixels are kept: in $XDG_CACHE_HOME, ~/.cache where that is not set."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    return home / "sparse_training" / f"{key}.safetensors"
 
 
 def _read_cache(path: Path, folder: ImageFolder, side: tuple[int, int]) -> tuple[Images, Images] | None:
     """The cached pixels, or None where there are none that fit; a damaged cache is as good as none."""
     try:
-        decoded = load_file(path)
-    except (OSError, SafetensorError):
+        decoded, metadata = read_tensors(path)
+    except InputError:
         return None
     expected = {name: (len(split.files), 3, *side) for name, split in folder.splits.items()}
     fits = {name: tuple(tensor.shape) for name, tensor in decoded.items() if tensor.dtype == torch.uint8} == expected
-    return _with_labels(folder, decoded) if fits else None
-
-
-def _write_cache(root: Path, key: str, decoded: dict[str, Tensor]) -> None:
-    for place in _cache_places(root):
-        try:
-            output_directory("cache", place)
-            write_whole(place / f"{key}.safetensors", lambda temporary: save_file(decoded, temporary))
-            return
-        except (InputError, OSError, SafetensorError):
-            continue  # not writable, or no room: the next place, or decode again next time
+    return _with_labels(folder, decoded) if fits and DIGEST in metadata else None
 
 
 def unpack_hint(root: Path) -> str:

@@ -1,19 +1,16 @@
-"""`Masks`: which weights are active, by parameter name; a value that checks itself, counts, and goes to safetensors.
+"""`Masks`: which weights are active, by parameter name; a value that checks itself, counts, and goes to safetensors."""
 
-It never looks at the weights it masks.
-"""
-
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from commons.checks import InputError, nearest, refuse
-from commons.files import output_directory, write_whole
+from commons.checks import nearest, refuse
+from commons.files import OldForm, output_directory
+from sparse_training.tensor_files import DIGEST, read_tensors, write_tensors
 
 
 @dataclass(frozen=True)
@@ -120,22 +117,27 @@ class Masks(Mapping[str, Tensor]):
                 refuse(f"masks[{name!r}].shape", tuple(mask.shape), f"the shape {shape} of the parameter")
 
     def save(self, path: str | Path) -> None:
-        """Write a safetensors file of boolean tensors, whole or not at all; the order of layers is kept."""
+        """Write a safetensors file of boolean tensors with a digest, whole or not at all; the order of layers is kept.
+
+        Raises:
+            InputError: the file cannot be written there.
+        """
         target = Path(path)
         output_directory("path", target.parent)
-        order = {"order": "\n".join(self)}
-        tensors = {name: mask.detach().cpu().contiguous() for name, mask in self.items()}
-        write_whole(target, lambda temporary: save_file(tensors, temporary, metadata=order))
+        write_tensors(target, self, {"order": "\n".join(self)})
 
     @classmethod
     def load(cls, path: str | Path, device: torch.device | str = "cpu") -> "Masks":
-        """Read what `save` wrote, or any safetensors file of boolean tensors; InputError in one line otherwise."""
-        from safetensors import safe_open
+        """Read what `save` wrote, or any safetensors file of boolean tensors.
 
-        try:
-            tensors = load_file(path, device=str(device))
-            with safe_open(path, framework="pt") as file:
-                order = (file.metadata() or {}).get("order", "").split("\n")
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"masks file {str(path)!r} cannot be read: {' '.join(str(error).split())}") from None
-        return cls({name: tensors[name] for name in (order if set(order) == set(tensors) else tensors)})
+        A file that `save` wrote before it kept digests is read with the warning `OldForm`.
+
+        Raises:
+            InputError: the file is missing, damaged or something else, told in one line.
+        """
+        tensors, metadata = read_tensors(Path(path))
+        if "order" in metadata and DIGEST not in metadata:
+            told = f"masks file {str(path)!r} is of an old form without a digest: damage to it cannot be found"
+            warnings.warn(told, OldForm, stacklevel=2)
+        order = metadata.get("order", "").split("\n")
+        return cls({name: tensors[name].to(device) for name in (order if set(order) == set(tensors) else tensors)})

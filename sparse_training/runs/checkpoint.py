@@ -1,20 +1,17 @@
-"""A network as a file: its merged state dict and its masks as one safetensors file, written whole, never a pickle.
-
-It knows nothing of optimizers and of how a weight was written while it trained.
-"""
+"""A network as a file: its merged state dict and its masks as one safetensors file, written whole, never a pickle."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from commons.checks import InputError
-from commons.files import write_whole
+from commons.files import OldForm, unreadable
+from sparse_training import tensor_files
 from sparse_training.masks import Masks
 
 STATE, MASK = "state.", "mask."
@@ -40,36 +37,48 @@ def save_network(path: str | Path, state: Mapping[str, Tensor], masks: Masks | N
     """Write a network, whole or not at all. info: JSON values to keep with it."""
     tensors = {STATE + name: value for name, value in state.items()}
     tensors |= {MASK + name: mask for name, mask in (masks or {}).items()}
-    write_tensors(Path(path), tensors, {"kind": "network", "order": [list(state), list(masks or ())], **info})
+    write_checkpoint(Path(path), tensors, {"kind": "network", "order": [list(state), list(masks or ())], **info})
 
 
 def load_network(path: str | Path) -> Network:
-    """Read what `save_network` wrote; InputError in one line if the file is missing, cut short or something else."""
-    tensors, info = read_tensors(Path(path), "network")
-    names, layers = info.pop("order")
-    masks = Masks({name: tensors[MASK + name] for name in layers}) if layers else None
-    return Network({name: tensors[STATE + name] for name in names}, masks, info)
+    """Read what `save_network` wrote; a file without a digest is read with the warning `OldForm`.
 
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
-    """A safetensors file with `info` as JSON in its header, whole or not at all."""
-    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    storages: set[int] = set()
-    for name, tensor in held.items():  # the format holds no two names for one storage
-        if tensor.data_ptr() in storages:
-            held[name] = tensor.clone()
-        storages.add(tensor.data_ptr())
-    write_whole(path, lambda temporary: save_file(held, temporary, metadata={"info": json.dumps(info)}))
-
-
-def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and info of a file of this kind; InputError names the file and what is wrong with it."""
+    Raises:
+        InputError: the file is missing, damaged or something else, told in one line.
+    """
+    tensors, info = read_checkpoint(Path(path), "network")
     try:
-        with safe_open(path, framework="pt") as file:
-            info = json.loads((file.metadata() or {}).get("info", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{str(path)!r} cannot be read: {' '.join(str(error).split())}") from None
-    if info.pop("kind", None) != kind:
+        names, layers = info.pop("order")
+        masks = Masks({name: tensors[MASK + name] for name in layers}) if layers else None
+        state = {name: tensors[STATE + name] for name in names}
+        weights = {name: state[name] for name in masks or ()}
+    except (KeyError, TypeError, ValueError) as error:
+        unreadable(path, f"it holds no whole network ({type(error).__name__}: {error})")
+    for name, mask in (masks or {}).items():
+        if weights[name].shape != mask.shape:
+            unreadable(path, f"the mask of {name!r} has another shape than the weight")
+    return Network(state, masks, info)
+
+
+def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
+    """A safetensors file with a digest and with `info` as JSON in its header, whole or not at all."""
+    tensor_files.write_tensors(path, tensors, {"info": json.dumps(info)})
+
+
+def read_checkpoint(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and info of a file of this kind; InputError names the file and what is wrong with it."""
+    tensors, metadata = tensor_files.read_tensors(path)
+    try:
+        info = json.loads(metadata.get("info", "{}"))
+        found = info.pop("kind", None)
+    except (ValueError, AttributeError, RecursionError) as error:
+        unreadable(path, f"its header is damaged: {error}")
+    if found != kind:
         raise InputError(f"{str(path)!r} holds no {kind} of this package")
+    if tensor_files.DIGEST not in metadata:
+        warnings.warn(
+            f"the files in {str(path.parent)!r} are of an old form without digests: damage to them cannot be found",
+            OldForm,
+            stacklevel=1,
+        )
     return tensors, info

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from commons.checks import InputError, choice, number, refuse
+from commons.checks import choice, number, refuse
+from commons.files import read_text
 from commons.registry import Registry
 from sparse_training.methods import METHODS, Method, Static
 from sparse_training.reparam import REPARAMS, Reparam
@@ -158,11 +159,7 @@ class Config:
     @classmethod
     def load(cls, path: str | Path) -> "Config":
         """Read a TOML file; what it leaves out has its default. InputError names what is wrong."""
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"configuration {str(path)!r} cannot be read: {error.strerror or error}") from None
-        return cls.from_tree(from_toml(text, str(path)))
+        return cls.from_tree(from_toml(read_text(path), str(path)))
 
     @classmethod
     def from_tree(cls, tree: Tree) -> "Config":

@@ -1,12 +1,11 @@
-"""A run's folder, as the engine writes it: one process at a time, whole files, states that a killed run goes on from.
-
-It knows nothing of training; runs.py is its reader.
-"""
+"""A run's folder, as the engine writes it: one process at a time, whole files, states that a killed run goes on from."""
 
 import fcntl
 import hashlib
 import json
+import os
 import platform
+import re
 import subprocess
 import warnings
 from collections.abc import Mapping
@@ -17,14 +16,36 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from commons.checks import InputError
-from commons.files import append_line, complete_lines, output_directory, write_json, write_text
-from sparse_training.runs.checkpoint import read_tensors, write_tensors
+from commons.checks import InputError, refuse
+from commons.files import (
+    TEMPORARY,
+    OldForm,
+    append_line,
+    json_text,
+    open_own,
+    output_directory,
+    remove_unfinished,
+    write_text,
+)
+from sparse_training.runs.checkpoint import read_checkpoint, write_checkpoint
 from sparse_training.runs.config import Config
+from sparse_training.runs.history import (
+    CHECKPOINTS,
+    FILE,
+    METRICS,
+    SUMMARY,
+    History,
+    metrics_text,
+    read_metrics,
+    read_summary,
+)
 from sparse_training.runs.toml import Tree
 
 PLACES = (("data", "root"), ("data", "workers"))  # settings that may differ when a run goes on elsewhere
 STATES_KEPT = 2
+CONFIG, ENVIRONMENT = "config.toml", "environment.json"
+# What a folder may hold before it is a run's: a run that was killed while it began, or one that is about to begin.
+_BEGINNINGS = re.compile(rf"\.lock|{re.escape(FILE)}|{ENVIRONMENT}|{re.escape(TEMPORARY)}.*|events\.out\..*")
 
 
 class DamagedCheckpoint(UserWarning):
@@ -35,23 +56,26 @@ class RunFolder:
     """The folder of a run, locked while this object lives.
 
     Raises:
-        InputError: it cannot be written to, another process trains in it, or it holds another run.
+        InputError: it cannot be written to, another process trains in it, it holds another run or files that are no
+            run's, or a part of its history is missing or was edited.
     """
 
     def __init__(self, path: str | Path, config: Config) -> None:
         self.path = output_directory("out", path)
-        self._lock = (self.path / ".lock").open("w")
+        self.checkpoints = self.path / CHECKPOINTS
+        self._refuse_foreign()
+        self._lock = open_own(self.path / ".lock", "ab")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            self.checkpoints.mkdir(exist_ok=True)
+            for folder in (self.path, self.checkpoints):
+                remove_unfinished(folder)
+            self._states_every = config.checkpoint.resume
+            self._history = History(self.path)
+            self._claim(config)
+        except BlockingIOError:
             self._lock.close()
             raise InputError(f"out={str(path)!r} is in use: another process trains in it") from None
-        self.checkpoints = self.path / "checkpoints"
-        self.checkpoints.mkdir(exist_ok=True)
-        self._known = _without_places(config.tree())
-        self._digest = hashlib.sha256(json.dumps(self._known, sort_keys=True).encode()).hexdigest()
-        try:
-            self._claim(config)
         except BaseException:
             self._lock.close()
             raise
@@ -65,37 +89,49 @@ class RunFolder:
         return self.checkpoints / f"epoch-{epoch:04}.safetensors"
 
     def append_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """One line more in metrics.jsonl."""
-        append_line(self.path / "metrics.jsonl", json.dumps(metrics))
+        """One line more in metrics.jsonl, at the end of an epoch whose network and signs are written."""
+        append_line(self.path / METRICS, json.dumps(metrics))
+        self._history.add_epoch(metrics["epoch"])
+        self._history.write()
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
-        return [json.loads(line) for line in complete_lines(self.path / "metrics.jsonl")]
+        return read_metrics(self.path, self._history)
 
     @property
     def summary(self) -> dict[str, Any] | None:
         """What `finish` wrote, or None."""
-        path = self.path / "summary.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        found = read_summary(self.path, self._history)
+        if found is None and SUMMARY in self._history.files and not self._states():
+            self._history.check_file(SUMMARY)
+        return found
 
     def save_state(self, step: int, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
         """Keep what the run needs to go on after `step` optimizer steps; the last two states stay."""
         name = self.checkpoints / f"state-{step:09}.safetensors"
-        write_tensors(name, tensors, {"kind": "state", "run": self._digest, "step": step, **info})
+        write_checkpoint(name, tensors, {"kind": "state", "run": self._identity, "step": step, **info})
         for old in self._states()[STATES_KEPT:]:
             old.unlink()
 
     def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The last state that is whole and of this run, or None; one that is not is named in a `DamagedCheckpoint`."""
+        """The last state that is whole and of this run, or None; one that is not is named in a `DamagedCheckpoint`.
+
+        Raises:
+            InputError: another part of the folder is missing, cut short or edited.
+        """
+        self._history.check_all()
         for path in self._states():
             try:
-                tensors, info = read_tensors(path, "state")
-                if info.pop("run") != self._digest:
+                tensors, info = read_checkpoint(path, "state")
+                if info.pop("run", None) not in (self._identity, self._old_identity):
                     raise InputError(f"{str(path)!r} is of another run")
             except InputError as fault:
                 warnings.warn(f"{fault}; the checkpoint before it is used", DamagedCheckpoint, stacklevel=3)
                 continue
             return tensors, info
+        if self._history.last_epoch > self._states_every:
+            told = f"{str(self.checkpoints)!r} holds no state to go on from; the run begins anew"
+            warnings.warn(told, DamagedCheckpoint, stacklevel=3)
         return None
 
     @property
@@ -105,17 +141,21 @@ class RunFolder:
 
     def forget_after(self, epoch: int) -> None:
         """Drop metrics and networks of epochs after this one, which the run is about to write again."""
-        path = self.path / "metrics.jsonl"
-        lines = [line for line in complete_lines(path) if json.loads(line)["epoch"] <= epoch]
+        self._history.forget_after(epoch)
+        self._history.write()
+        path = self.path / METRICS
         if path.exists():
-            write_text(path, "".join(f"{line}\n" for line in lines))
+            write_text(path, metrics_text(self.path, epoch))
         for file in self.checkpoints.glob("epoch-*.safetensors"):
             if file > self.network_file(epoch):
                 file.unlink()
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the summary, after which the states are no longer needed."""
-        write_json(self.path / "summary.json", summary)
+        text = json_text(summary)
+        self._history.set_file(SUMMARY, text)
+        self._history.write()
+        write_text(self.path / SUMMARY, text)
         for path in self._states():
             path.unlink()
 
@@ -123,21 +163,49 @@ class RunFolder:
         """Files of states, the newest first."""
         return sorted(self.checkpoints.glob("state-*.safetensors"), reverse=True)
 
-    def _claim(self, config: Config) -> None:
-        if (self.path / "config.toml").exists():
-            self._check_same(config)
-        else:
-            write_json(self.path / "environment.json", environment(config))
-            write_text(self.path / "config.toml", config.to_toml())
+    def _refuse_foreign(self) -> None:
+        """Raise InputError, before anything is touched, where the folder holds what no run put there."""
+        if self.checkpoints.is_symlink():
+            refuse("out", str(self.path), "a folder to train in", f"its {CHECKPOINTS} is a link")
+        if os.path.lexists(self.path / CONFIG):
+            return
+        history = History(self.path)
+        if history.epochs:
+            history.check_file(CONFIG)
+        for entry in self.path.iterdir():
+            empty = entry.name == CHECKPOINTS and entry.is_dir() and not any(entry.iterdir())
+            if not empty and not _BEGINNINGS.fullmatch(entry.name):
+                hint = f"it holds {entry.name!r} but no {CONFIG}; name an empty or a new folder"
+                refuse("out", str(self.path), "the folder of a run", hint)
 
-    def _check_same(self, config: Config) -> None:
-        known = _without_places(Config.load(self.path / "config.toml").tree())
-        if known != self._known:
-            old, new = _flat(known), _flat(self._known)
-            key = next(k for k in (*old, *new) if old.get(k) != new.get(k))
-            raise InputError(
-                f"out={str(self.path)!r} holds another run: {key} is {old.get(key)!r} there and {new.get(key)!r} here"
-            )
+    def _claim(self, config: Config) -> None:
+        """Begin the run's folder, or make sure that it is of the same run."""
+        known = _without_places(config.tree())
+        self._old_identity = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+        if (self.path / CONFIG).exists():
+            self._history.check_file(CONFIG)
+            _check_same(self.path, known)
+            if not self._history.known and any(self.checkpoints.iterdir()):
+                told = f"the run in {str(self.path)!r} is of an old form without a history: what changed is not noticed"
+                warnings.warn(told, OldForm, stacklevel=4)
+        else:
+            texts = {ENVIRONMENT: json_text(environment(config)), CONFIG: config.to_toml()}
+            for name, text in texts.items():
+                self._history.set_file(name, text)
+            self._history.write()
+            for name, text in texts.items():
+                write_text(self.path / name, text)
+        self._identity = self._history.files.get(CONFIG, self._old_identity)
+
+
+def _check_same(path: Path, known: Tree) -> None:
+    there = _without_places(Config.load(path / CONFIG).tree())
+    if there != known:
+        old, new = _flat(there), _flat(known)
+        key = next(k for k in (*old, *new) if old.get(k) != new.get(k))
+        raise InputError(
+            f"out={str(path)!r} holds another run: {key} is {old.get(key)!r} there and {new.get(key)!r} here"
+        )
 
 
 def environment(config: Config) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """A run's folder, as a reader sees it: configuration, metrics, and the merged network of each saved epoch.
 
-It never writes; engine.py does.
+Each part is checked against the folder's history when it is read.
 """
 
-import json
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,56 +11,61 @@ from typing import Any
 from torch import Tensor, nn
 
 from commons.checks import InputError, refuse
-from commons.files import complete_lines
+from commons.files import read_json, unreadable
 from sparse_training import models
 from sparse_training.masks import Masks
 from sparse_training.runs.checkpoint import Network, load_network
 from sparse_training.runs.config import Config
+from sparse_training.runs.history import CHECKPOINTS, SUMMARY, History, read_metrics, read_summary
 
 
 class Run:
     """The run in a folder, finished or not.
 
     Raises:
-        InputError: the folder holds no run.
+        InputError: the folder holds no run; or, when a part of it is read, that part is missing, cut short or edited.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not (self.path / "config.toml").is_file():
+        try:
+            found = (self.path / "config.toml").is_file()
+        except ValueError:  # a null byte in the name
+            found = False
+        if not found:
             refuse("run", str(path), "the folder of a run: it has no config.toml")
 
     @cached_property
     def config(self) -> Config:
         """The complete configuration."""
+        self._history.check_file("config.toml")
         return Config.load(self.path / "config.toml")
 
     @property
     def environment(self) -> dict[str, Any]:
         """Versions, commit, device and seed of the process that began the run."""
-        content: dict[str, Any] = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
-        return content
+        self._history.check_file("environment.json")
+        return read_json(self.path / "environment.json")
 
     def metrics(self) -> list[dict[str, Any]]:
         """One dictionary an epoch; accuracies in percent, only `seconds` may differ in a repeated run."""
-        return [json.loads(line) for line in complete_lines(self.path / "metrics.jsonl")]
+        return read_metrics(self.path, self._history)
 
     @property
     def summary(self) -> dict[str, Any]:
         """The last epoch's metrics and the totals; empty until the run is finished."""
-        path = self.path / "summary.json"
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return content
+        return read_summary(self.path, self._history) or {}
 
     @property
     def finished(self) -> bool:
         """Whether the last epoch is done."""
-        return (self.path / "summary.json").exists()
+        return (self.path / SUMMARY).exists()
 
     @property
     def epochs(self) -> list[int]:
         """Epochs whose network is saved, ascending; 0 is the start of training."""
-        return sorted(int(path.stem.removeprefix("epoch-")) for path in self._folder.glob("epoch-*.safetensors"))
+        names = (re.fullmatch(r"epoch-(\d{4,9})", path.stem) for path in self._folder.glob("epoch-*.safetensors"))
+        return sorted(int(name[1]) for name in names if name)
 
     def network(self, epoch: int = -1) -> Network:
         """The saved network of an epoch; −1 is the last one saved."""
@@ -70,7 +75,11 @@ class Run:
         chosen = epochs[-1] if epoch == -1 else epoch
         if chosen not in epochs:
             refuse("epoch", epoch, f"saved in {str(self.path)!r}", f"there are {', '.join(map(str, epochs))}")
-        return load_network(self._folder / f"epoch-{chosen:04}.safetensors")
+        path = self._folder / f"epoch-{chosen:04}.safetensors"
+        network = load_network(path)
+        if network.masks is None or network.info.get("epoch") != chosen or "inputs" not in network.info:
+            unreadable(path, f"it holds no network of epoch {chosen} of a run")
+        return network
 
     def weights(self, epoch: int = -1) -> dict[str, Tensor]:
         """θ of the masked weights by parameter name, float32 on the CPU, exactly 0 off the mask."""
@@ -86,9 +95,16 @@ class Run:
         """The plain network of an epoch, in evaluation mode, on the CPU."""
         network = self.network(epoch)
         model = models.build(self.config.model, **network.info["inputs"], seed=self.config.seed)
-        model.load_state_dict(network.state)
+        try:
+            model.load_state_dict(network.state)
+        except RuntimeError as error:
+            raise InputError(f"the network of {str(self.path)!r} is another: {' '.join(str(error).split())}") from None
         return model.eval()
 
     @property
+    def _history(self) -> History:
+        return History(self.path)
+
+    @property
     def _folder(self) -> Path:
-        return self.path / "checkpoints"
+        return self.path / CHECKPOINTS

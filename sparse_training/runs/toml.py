@@ -109,7 +109,7 @@ def from_toml(text: str, source: str) -> Tree:
     """TOML text as a tree; InputError names the source."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also an integer of thousands of digits
         raise InputError(f"{source} is not TOML: {error}") from None
 
 
@@ -127,7 +127,7 @@ def _toml(value: Any) -> str:
 def _parsed(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text.strip()
 
 

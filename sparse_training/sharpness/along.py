@@ -57,15 +57,14 @@ def of_files(name: str, shape: tuple[int, int, int], classes: int, state: Path, 
     Raises:
         InputError: the file cannot be read, or does not fit the network.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     from sparse_training import models
+    from sparse_training.tensor_files import read_tensors
 
     model = models.build(name, in_channels=shape[0], image_size=shape[-1], num_classes=classes)
+    tensors, _ = read_tensors(state)
     try:
-        model.load_state_dict(load_file(state))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
         raise InputError(f"checkpoint={str(state)!r} cannot be loaded: {' '.join(str(error).split())[:300]}") from None
     return Checkpoint(None, model, None if masks is None else Masks.load(masks))
 

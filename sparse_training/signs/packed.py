@@ -1,14 +1,19 @@
 """The packed history of signs: one file with one frame an epoch and two bits a weight, read one frame at a time.
 
 The file is little-endian. It begins with a magic number, the length of the header (uint64) and the header, a JSON
-object with the name and shape of each layer in network order. Frames of equal length follow. A frame holds the epoch
-(int64), the CRC-32 of its planes (uint32), and for each layer the plane of negative signs and the plane of zeros, each
-padded to a whole byte. No number is both negative and zero, so a weight with both bits set is one off the mask: the
-support costs no third bit.
+object with the name and shape of each layer in network order, and the CRC-32 of all this (uint32). Frames of equal
+length follow. A frame holds the epoch (int64), the CRC-32 of the epoch and the planes (uint32), and for each layer the
+plane of negative signs and the plane of zeros, each padded to a whole byte. No number is both negative and zero, so a
+weight with both bits set is one off the mask: the support costs no third bit.
+
+The first form of the file, magic `signs\0v1`, has no sum of its header, and its frames' sums leave out the epoch. It is
+read, and continued in its own form, with the warning `OldForm`.
 """
 
 import json
+import os
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,9 +26,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from commons.checks import InputError, refuse
+from commons.files import OldForm, open_own, open_regular, sync, write_whole
 
-MAGIC = b"signs\x00v1"
-_FRAME_HEAD = struct.Struct("<qI")
+MAGIC, OLD_MAGIC = b"signs\x00v2", b"signs\x00v1"
+_EPOCH, _FRAME_HEAD = struct.Struct("<q"), struct.Struct("<qI")
+_LARGEST_HEADER = 1 << 28  # bytes
 _GATHER = 0x0102040810204080  # times eight bytes of 0 or 1, the top byte of the product holds them as bits
 
 
@@ -63,8 +70,8 @@ class SignWriter:
     """Write frames to one file, epoch after epoch; a run that resumes at an earlier epoch overwrites the later ones.
 
     path: the file, made where there is none and continued otherwise, by one writer at a time.
-    layers: shapes by name, from input to output. Frames are not synced to the disk one by one; readers leave out a
-    frame that a kill cut short.
+    layers: shapes by name, from input to output. Each frame is synced to the disk; readers leave out a frame that a
+    kill cut short.
 
     Raises:
         InputError: The file records other layers.
@@ -75,7 +82,8 @@ class SignWriter:
         self.layers = dict(layers)
         if not path.exists() or not path.stat().st_size:
             header = json.dumps({name: list(shape) for name, shape in self.layers.items()}).encode()
-            path.write_bytes(MAGIC + struct.pack("<Q", len(header)) + header)
+            head = MAGIC + struct.pack("<Q", len(header)) + header
+            write_whole(path, lambda temporary: temporary.write_bytes(head + struct.pack("<I", zlib.crc32(head))))
         self._history = SignHistory(path)
         if list(self._history.layers.items()) != list(self.layers.items()):
             refuse("path", str(path), "a history of this network's layers", "it records another network")
@@ -84,10 +92,11 @@ class SignWriter:
     def write(self, epoch: int, planes: bytes) -> None:
         """Write the frame of an epoch after the last earlier one, and drop the frames that followed."""
         self._epochs = [known for known in self._epochs if known < epoch]
-        with self.path.open("r+b") as file:
+        with open_own(self.path, "r+b") as file:
             file.seek(self._history.start + len(self._epochs) * self._history.frame_bytes)
             file.truncate()
-            file.write(_FRAME_HEAD.pack(epoch, zlib.crc32(planes)) + planes)
+            file.write(_FRAME_HEAD.pack(epoch, self._history.checksum(epoch, planes)) + planes)
+            sync(file)
         self._epochs.append(epoch)
 
 
@@ -97,33 +106,43 @@ class SignHistory:
     layers: shapes by name, from input to output.
 
     Raises:
-        InputError: The file is missing, or it is no history of signs.
+        InputError: The file is missing, it is no history of signs, or its header or its epochs are damaged.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        try:
-            with self.path.open("rb") as file:
-                start = file.read(len(MAGIC) + 8)
-                if start[: len(MAGIC)] != MAGIC or len(start) < len(MAGIC) + 8:
-                    refuse("path", str(path), "a history of signs")
-                header = file.read(struct.unpack("<Q", start[len(MAGIC) :])[0])
-        except OSError as error:
-            raise InputError(f"path={str(path)!r} cannot be read: {error.strerror or error}") from None
-        try:
-            self.layers = {str(name): tuple(shape) for name, shape in json.loads(header).items()}
-        except ValueError:
+        with open_regular(path) as file:
+            start = file.read(len(MAGIC) + 8)
+            magic = start[: len(MAGIC)]
+            if magic not in (MAGIC, OLD_MAGIC) or len(start) < len(MAGIC) + 8:
+                refuse("path", str(path), "a history of signs")
+            length = int.from_bytes(start[len(MAGIC) :], "little")
+            header = file.read(min(length, _LARGEST_HEADER))
+            told = b"" if magic == OLD_MAGIC else file.read(4)
+        if magic == OLD_MAGIC:
+            text = f"{str(path)!r} is of an old form: damage to its header and its epochs cannot be found"
+            warnings.warn(text, OldForm, stacklevel=2)
+        elif told != struct.pack("<I", zlib.crc32(start + header)):
             refuse("path", str(path), "a history of signs", "its header is damaged")
-        self.start = len(start) + len(header)
+        self.old_form = magic == OLD_MAGIC
+        self.layers = _layers(path, header)
+        self.start = len(start) + len(header) + len(told)
         self._plane = {name: -(-prod(shape) // 8) for name, shape in self.layers.items()}
         self.frame_bytes = _FRAME_HEAD.size + 2 * sum(self._plane.values())
+        known = self.epochs
+        if any(later <= earlier for earlier, later in zip(known, known[1:], strict=False)) or min(known, default=0) < 0:
+            refuse("path", str(path), "a history of signs", f"its epochs do not ascend: {known[:5]}")
+
+    def checksum(self, epoch: int, planes: bytes) -> int:
+        """The CRC-32 that the head of a frame holds."""
+        return zlib.crc32(planes, 0 if self.old_form else zlib.crc32(_EPOCH.pack(epoch)))
 
     @property
     def epochs(self) -> list[int]:
         """The epochs that are recorded whole, ascending; 0 is the start of training."""
         found: list[int] = []
-        with self.path.open("rb") as file:
-            for place in range((self.path.stat().st_size - self.start) // self.frame_bytes):
+        with open_regular(self.path) as file:
+            for place in range((os.fstat(file.fileno()).st_size - self.start) // self.frame_bytes):
                 file.seek(self.start + place * self.frame_bytes)
                 found.append(_FRAME_HEAD.unpack(file.read(_FRAME_HEAD.size))[0])
         return found
@@ -149,11 +168,11 @@ class SignHistory:
         return {name: torch.from_numpy(values) for name, values in frame.active.items()}
 
     def _read(self, place: int) -> Frame:
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             file.seek(self.start + place * self.frame_bytes)
             epoch, checksum = _FRAME_HEAD.unpack(file.read(_FRAME_HEAD.size))
             planes = file.read(self.frame_bytes - _FRAME_HEAD.size)
-        if zlib.crc32(planes) != checksum:
+        if self.checksum(epoch, planes) != checksum:
             raise InputError(f"path={str(self.path)!r}: the signs of epoch {epoch} are damaged (checksum differs)")
         signs, active, at = {}, {}, 0
         for name, shape in self.layers.items():
@@ -164,6 +183,17 @@ class SignHistory:
             active[name] = ~(negative & zero).reshape(shape)
             at += 2 * size
         return Frame(epoch, signs, active)
+
+
+def _layers(path: str | Path, header: bytes) -> dict[str, tuple[int, ...]]:
+    """Shapes by name from the JSON of a header."""
+    try:
+        layers = {str(name): tuple(shape) for name, shape in json.loads(header).items()}
+        if all(type(size) is int and 0 <= size < 1 << 40 for shape in layers.values() for size in shape):
+            return layers
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        pass
+    refuse("path", str(path), "a history of signs", "its header is damaged")
 
 
 def _ranges(epochs: list[int]) -> str:

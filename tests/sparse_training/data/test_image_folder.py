@@ -1,5 +1,6 @@
 """Folders of images: what is listed, decoded once, cached by content; and every bad image in one line."""
 
+import os
 import struct
 import zlib
 
@@ -67,10 +68,16 @@ def test_a_copy_of_the_folder_with_its_cache_is_not_decoded_again(root, tmp_path
     assert not seen
 
 
-def test_a_damaged_cache_is_replaced(root, monkeypatch):
+@pytest.mark.parametrize("damage", ["cut", "flip", "no digest"])
+def test_a_damaged_cache_is_replaced(root, monkeypatch, user_cache, damage):
     expected = data.load("folder", root).samples("train")[0]
-    (cache,) = (root / ".decoded").iterdir()
-    cache.write_bytes(cache.read_bytes()[:50])
+    (cache,) = (user_cache / "sparse_training").iterdir()
+    content = bytearray(cache.read_bytes())
+    if damage == "flip":
+        content[-5] ^= 1
+    cache.write_bytes(
+        {"cut": content[:50], "flip": content, "no digest": content.replace(b"digest", b"tsegid")}[damage]
+    )
     seen = decoded_files(monkeypatch)
     assert torch.equal(data.load("folder", root).samples("train")[0], expected)
     assert len(seen) == 24
@@ -78,19 +85,34 @@ def test_a_damaged_cache_is_replaced(root, monkeypatch):
     assert len(seen) == 24
 
 
-def test_where_the_folder_cannot_be_written_to_the_cache_is_the_users(root, user_cache, monkeypatch):
-    (root / ".decoded").write_text("a file in the place of the folder")
-    seen = decoded_files(monkeypatch)
+def test_the_cache_is_the_users_and_the_folder_of_images_stays_as_it_is(root, user_cache):
+    before = sorted(root.rglob("*"))
     data.load("folder", root)
-    data.load("folder", root)
-    assert len(seen) == 24
+    assert sorted(root.rglob("*")) == before
     assert len(list((user_cache / "sparse_training").iterdir())) == 1
 
 
 def test_without_any_place_for_a_cache_images_still_load(root, user_cache):
-    for place in (root / ".decoded", user_cache / "sparse_training"):
-        place.write_text("a file in the place of the folder")
+    (user_cache / "sparse_training").write_text("a file in the place of the folder")
     assert data.load("folder", root).n_train == 12
+
+
+def test_a_pipe_named_as_an_image_is_refused_and_not_waited_for(root):
+    os.mkfifo(root / "train" / "bee" / "pipe.png")
+    with pytest.raises(InputError, match=r"pipe\.png.*no regular file"):
+        data.load("folder", root)
+
+
+@pytest.mark.parametrize("name", [b"train/bee/\xff.png", b"train/\xff"])
+def test_a_name_that_is_not_utf8_is_refused(root, name):
+    path = os.fsencode(root) + b"/" + name
+    if name.endswith(b".png"):
+        (root / "train" / "bee" / "000.png").rename(os.fsdecode(path))
+    else:
+        os.mkdir(path)
+    with pytest.raises(InputError, match="not UTF-8") as refusal:
+        data.load("folder", root)
+    assert str(refusal.value).isprintable()
 
 
 def huge_png(side):
