@@ -26,7 +26,7 @@ _SHORT_OF = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE
 
 
 class OldForm(UserWarning):
-    """A file was written before its kind carried a digest: it is read, but damage to it cannot be found."""
+    """A file was written by an older version: it is read, and the message says what that version did not keep."""
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -119,7 +119,7 @@ def open_own(path: Path, mode: str) -> IO[bytes]:
         InputError: path is no regular file.
     """
     _check_replaceable(path)
-    return open(path, mode, opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))  # noqa: SIM115
+    return open(path, mode, opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))
 
 
 def sync(file: IO[bytes]) -> None:
@@ -148,7 +148,7 @@ def open_regular(path: str | Path) -> IO[bytes]:
     except OSError as error:
         if error.errno in _SHORT_OF:
             raise
-        unreadable(path, error.strerror)
+        unreadable(path, error.strerror or str(error))
     if not stat.S_ISREG(mode):
         os.close(handle)
         unreadable(path, f"it is {_kind(mode)}")
@@ -169,7 +169,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The JSON objects of a file's complete lines; none where there is no file. InputError names a line that is none."""
+    """The JSON objects in the complete lines of a file, none where it is absent; InputError names a bad line."""
     return [_json_object(path, line, f"line {number}: ") for number, line in enumerate(complete_lines(path), start=1)]
 
 

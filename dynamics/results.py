@@ -12,17 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commons import InputError, refuse
-from commons.files import write_whole
+from commons.files import OldForm, write_whole
 from dynamics.outcome import Outcome
 from theory import separatrix
 from theory.flows import FLOWS, Flow, restored
 
 EDGE = 400  # points along each curve of the basin's edge
 Array = NDArray[np.float64]
-
-
-class OldFormat(UserWarning):
-    """A file was written by an older version, and reading it filled in what that version did not save."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ class PhaseDiagram:
 
     @classmethod
     def load(cls, path: str | Path) -> "PhaseDiagram":
-        """Read a file that `save` wrote, and warn with OldFormat of one that an older version wrote.
+        """Read a file that `save` wrote, and warn with OldForm of one that an older version wrote.
 
         Raises:
             InputError: the file does not exist, or is no saved phase diagram.
@@ -71,7 +67,7 @@ class PhaseDiagram:
             return replace(diagram, flow=restored(diagram.settings["flow"]))
         described = of_old(diagram.settings["flow"])
         diagram = replace(diagram, settings={**diagram.settings, "flow": described}, flow=restored(described))
-        warnings.warn(f"{path} is in an older form; its flow is read as: {diagram.label}", OldFormat, stacklevel=2)
+        warnings.warn(f"{path} is in an older form; its flow is read as: {diagram.label}", OldForm, stacklevel=2)
         return diagram if diagram.flow is None else replace(diagram, edge=edge_of(diagram.flow, float(diagram.a[-1])))
 
     def shares(self) -> dict[str, float]:

@@ -90,19 +90,22 @@ def read_metadata(path: Path) -> dict[str, str]:
     """The metadata in the header of a safetensors file; its tensors are not read, and no digest is checked.
 
     Raises:
-        InputError: the file cannot be read, or has no such header.
+        InputError: the file cannot be read, has no such header, or is shorter or longer than that says.
     """
     with open_regular(path) as file:
         head = file.read(8)
-        size = int.from_bytes(head, "little")
-        if len(head) < 8 or size > min(_LARGEST_HEADER, os.fstat(file.fileno()).st_size - 8):
+        size, room = int.from_bytes(head, "little"), os.fstat(file.fileno()).st_size - 8
+        if len(head) < 8 or size > min(_LARGEST_HEADER, room):
             unreadable(path, "it is no safetensors file, or is cut short")
         text = file.read(size)
     try:
-        metadata = json.loads(text).get("__metadata__") or {}
+        header = json.loads(text)
+        metadata = header.pop("__metadata__", {})
+        if size + max((entry["data_offsets"][1] for entry in header.values()), default=0) != room:
+            raise ValueError("the file has another length than it says")
         if not all(isinstance(value, str) for value in metadata.values()):
             raise ValueError("its metadata is not text")
-    except (ValueError, AttributeError, RecursionError) as error:
+    except (ValueError, AttributeError, KeyError, IndexError, TypeError, RecursionError) as error:
         unreadable(path, f"its header is damaged: {error}")
     return dict(metadata)
 
@@ -120,4 +123,5 @@ def digest_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    return memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+    data: memoryview = tensor.reshape(-1).view(torch.uint8).numpy().data
+    return data

@@ -1,4 +1,4 @@
-"""A run's folder, as the engine writes it: one process at a time, whole files, states that a killed run goes on from."""
+"""A run's folder, as the engine writes it: one process at a time, whole files, states to go on from after a kill."""
 
 import fcntl
 import hashlib
@@ -24,6 +24,7 @@ from commons.files import (
     json_text,
     open_own,
     output_directory,
+    read_bytes,
     remove_unfinished,
     write_text,
 )
@@ -195,7 +196,7 @@ class RunFolder:
             self._history.write()
             for name, text in texts.items():
                 write_text(self.path / name, text)
-        self._identity = self._history.files.get(CONFIG, self._old_identity)
+        self._identity = hashlib.sha256(read_bytes(self.path / CONFIG)).hexdigest()
 
 
 def _check_same(path: Path, known: Tree) -> None:

@@ -16,7 +16,7 @@ from sparse_training import models
 from sparse_training.masks import Masks
 from sparse_training.runs.checkpoint import Network, load_network
 from sparse_training.runs.config import Config
-from sparse_training.runs.history import CHECKPOINTS, SUMMARY, History, read_metrics, read_summary
+from sparse_training.runs.history import CHECKPOINTS, SIGNS, SUMMARY, History, read_metrics, read_summary
 
 
 class Run:
@@ -55,6 +55,12 @@ class Run:
     def summary(self) -> dict[str, Any]:
         """The last epoch's metrics and the totals; empty until the run is finished."""
         return read_summary(self.path, self._history) or {}
+
+    @property
+    def signs_file(self) -> Path:
+        """Where the signs that were recorded in training lie, which `signs.SignHistory` reads."""
+        self._history.check_growing(SIGNS)
+        return self.path / SIGNS
 
     @property
     def finished(self) -> bool:

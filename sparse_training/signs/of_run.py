@@ -12,10 +12,10 @@ def history_of(folder: str | Path) -> SignHistory:
     A history that is packed now is written to the run's folder, where the next call finds it.
 
     Raises:
-        InputError: The folder holds no run, or the run has no saved network.
+        InputError: The folder holds no run, the run has no saved network, or its history of signs was cut or edited.
     """
     run = Run(folder)
-    path = run.path / "signs.bin"
+    path = run.signs_file
     if not path.exists() or not SignHistory(path).epochs:
         first = run.network(run.epochs[0] if run.epochs else -1)
         writer = SignWriter(path, {name: tuple(weight.shape) for name, weight in first.weights().items()})

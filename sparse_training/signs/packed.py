@@ -17,6 +17,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 
@@ -130,7 +131,7 @@ class SignHistory:
         self._plane = {name: -(-prod(shape) // 8) for name, shape in self.layers.items()}
         self.frame_bytes = _FRAME_HEAD.size + 2 * sum(self._plane.values())
         known = self.epochs
-        if any(later <= earlier for earlier, later in zip(known, known[1:], strict=False)) or min(known, default=0) < 0:
+        if any(later <= earlier for earlier, later in pairwise(known)) or min(known, default=0) < 0:
             refuse("path", str(path), "a history of signs", f"its epochs do not ascend: {known[:5]}")
 
     def checksum(self, epoch: int, planes: bytes) -> int:
@@ -189,11 +190,12 @@ def _layers(path: str | Path, header: bytes) -> dict[str, tuple[int, ...]]:
     """Shapes by name from the JSON of a header."""
     try:
         layers = {str(name): tuple(shape) for name, shape in json.loads(header).items()}
-        if all(type(size) is int and 0 <= size < 1 << 40 for shape in layers.values() for size in shape):
-            return layers
+        sizes = [size for shape in layers.values() for size in shape]
     except (ValueError, TypeError, AttributeError, RecursionError):
-        pass
-    refuse("path", str(path), "a history of signs", "its header is damaged")
+        refuse("path", str(path), "a history of signs", "its header is damaged")
+    if not all(type(size) is int and 0 <= size < 1 << 40 for size in sizes):
+        refuse("path", str(path), "a history of signs", "its header is damaged")
+    return layers
 
 
 def _ranges(epochs: list[int]) -> str:

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from commons import InputError
+from commons.files import OldForm
 from dynamics import phase
 from dynamics.phase import alone, phase_diagram
-from dynamics.results import OldFormat, PhaseDiagram, Sweep
+from dynamics.results import PhaseDiagram, Sweep
 from theory import Chart, ChartFlow, Identity, SignIn, Standard
 
 
@@ -106,7 +107,7 @@ def test_a_diagram_of_an_older_version_is_read_and_said_to_be_one(tmp_path):
             path, outcome=new.outcome, a=new.a, w=new.w, time=new.time, agreement=1.0, settings=json.dumps(settings),
             kind="phase",
         )  # fmt: skip
-        with pytest.warns(OldFormat, match="older form") as told:
+        with pytest.warns(OldForm, match="older form") as told:
             old = PhaseDiagram.load(path)
         assert len(told) == 1
         assert "\n" not in str(told[0].message)
