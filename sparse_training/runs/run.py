@@ -3,6 +3,7 @@
 Each part is checked against the folder's history when it is read.
 """
 
+import os
 import re
 from functools import cached_property
 from pathlib import Path
@@ -58,9 +59,11 @@ class Run:
 
     @property
     def signs_file(self) -> Path:
-        """Where the signs that were recorded in training lie, which `signs.SignHistory` reads."""
-        self._history.check_growing(SIGNS)
-        return self.path / SIGNS
+        """Where the signs are that were recorded in training, which `signs.SignHistory` reads; checked if it exists."""
+        path = self.path / SIGNS
+        if os.path.lexists(path):
+            self._history.check_growing(SIGNS)
+        return path
 
     @property
     def finished(self) -> bool:

@@ -60,7 +60,7 @@ def test_a_history_packed_from_saved_networks_is_the_one_recorded(tmp_path):
     recorded = (tmp_path / "signs.bin").read_bytes()
     (tmp_path / "signs.bin").unlink()
     history_of(tmp_path)
-    assert (tmp_path / "signs.bin").read_bytes() == recorded
+    assert (tmp_path / "signs-packed.bin").read_bytes() == recorded
 
 
 def test_signs_are_recorded_also_where_networks_are_not_saved(tmp_path):
