@@ -142,6 +142,7 @@ def run_phase(args: argparse.Namespace) -> int:
 
 def run_sweep(args: argparse.Namespace) -> int:
     """Compute one of SWEEPS, save it, and print the range of its rates."""
+    import numpy as np
     import torch
 
     from dynamics import sweeps
@@ -153,9 +154,9 @@ def run_sweep(args: argparse.Namespace) -> int:
         given["flow"] = flow_of(args)
     sweep = getattr(sweeps, args.sweep)(seed=args.seed, **given)
     sweep.save(out)
-    print(
-        f"{sweep.title}: {sweep.rate.min():.3f} to {sweep.rate.max():.3f} over {sweep.x_name} x {sweep.y_name}\n{out}"
-    )
+    least, most = np.nanmin(sweep.rate), np.nanmax(sweep.rate)
+    print(f"{sweep.title}: {least:.3f} to {most:.3f} over {sweep.x_name} x {sweep.y_name}")
+    print(f"undecided {sweep.settings['undecided']:.4%}\n{out}")
     return 0
 
 

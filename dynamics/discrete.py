@@ -1,7 +1,4 @@
-"""The maps that training really runs at d = 1: gradient descent, SGD, momentum, weight decay and Sign-In resets.
-
-They are taken step by step and never replaced by the flow.
-"""
+"""The maps that training really runs at d = 1: gradient descent, SGD, momentum, weight decay and Sign-In resets."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,12 +19,24 @@ Slopes = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor
 
 
 @dataclass(frozen=True)
-class Descent:
-    """Where each start is after the last step; all arrays have the broadcast shape of the starts.
+class Recipe:
+    """How steps are taken, and from when on aw counts as 1; the fields are arguments of `gradient_descent`."""
 
-    outcome: int8; RECOVERED is aw within `tolerance` of 1 at w > 0, STUCK |aw| ≤ `tolerance` at w ≤ 0, DIVERGED is
-    beyond 1e6 or not finite, SADDLE both weights below 1e-6, all else UNDECIDED.   a, w: float64.
-    beta_a, beta_w: float64, m² − w² of the factors, nan for the standard form.
+    flow: Flow
+    steps: int
+    momentum: float
+    decoupled: bool
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Where each start is after the last step; all arrays have the shape to which the arguments broadcast.
+
+    outcome: int8. RECOVERED: aw is within `tolerance` of 1, and w > 0. STUCK: |aw| ≤ `tolerance`, and w ≤ 0.
+        DIVERGED: a weight is beyond 1e6 or not finite. SADDLE: both weights are below 1e-6. All else is UNDECIDED.
+    a, w: float64, the weights.
+    beta_a, beta_w: float64, m² − w² of the factors of a and of w; nan for the standard form.
     """
 
     outcome: NDArray[np.int8]
@@ -66,7 +75,7 @@ def gradient_descent(
         return half, half, zero, zero
 
     columns = broadcast(a0=a0, w0=w0, lr=lr, weight_decay=weight_decay, reset_every=reset_every)
-    return _descend(columns, sides, flow or Standard(), steps, momentum, decoupled, tolerance)
+    return _descend(columns, sides, Recipe(flow or Standard(), steps, momentum, decoupled, tolerance))
 
 
 def sgd(
@@ -105,22 +114,20 @@ def sgd(
         noise = torch.randn(count, generator=generator, dtype=torch.float64) * spread
         return up, down, noise * (up / batch).sqrt(), -noise * (down / batch).sqrt()
 
-    return _descend(columns, sides, flow or Standard(), steps, momentum, decoupled, tolerance)
+    return _descend(columns, sides, Recipe(flow or Standard(), steps, momentum, decoupled, tolerance))
 
 
 def _descend(
-    columns: list[NDArray[np.float64]],
-    sides: Callable[[int], tuple[torch.Tensor, ...]],
-    flow: Flow,
-    steps: int,
-    momentum: float,
-    decoupled: bool,
-    tolerance: float,
+    columns: list[NDArray[np.float64]], sides: Callable[[int], tuple[torch.Tensor, ...]], recipe: Recipe
 ) -> Descent:
-    """Take the steps; columns are a₀, w₀, learning rate, weight decay and reset period, of one shape."""
-    steps = int(number("steps", steps, at_least=0, integer=True))
-    number("momentum", momentum, at_least=0, below=1)
-    number("tolerance", tolerance, above=0, below=1)
+    """Take the steps.
+
+    columns: a₀, w₀, learning rate, weight decay and reset period, of one shape.
+    sides(N): what `_gradient` needs to know of each start's batch.
+    """
+    steps = int(number("steps", recipe.steps, at_least=0, integer=True))
+    momentum = number("momentum", recipe.momentum, at_least=0, below=1)
+    number("tolerance", recipe.tolerance, above=0, below=1)
     for name, value in zip(("lr", "weight_decay", "reset_every"), columns[2:], strict=True):
         if (value < 0).any():
             refuse(name, float(value.min()), "at least 0")
@@ -128,16 +135,16 @@ def _descend(
         refuse("reset_every", float(columns[4][columns[4] % 1 != 0][0]), "an integer")
     shape = columns[0].shape
     a, w, rate, decay, period = (torch.as_tensor(x.copy().reshape(-1)) for x in columns)
-    form = _form(flow)
+    form = _form(recipe.flow)
     weights = form.write(a, w)
     velocity = [torch.zeros_like(x) for x in weights]
-    resets = isinstance(flow, SignIn) and bool((period > 0).any())
+    resets = isinstance(recipe.flow, SignIn) and bool((period > 0).any())
     for count in range(1, steps + 1):
         a, w = form.read(weights)
         slopes = form.slopes(weights, *_gradient(a, w, sides(len(a))))
         for i, slope in enumerate(slopes):
-            velocity[i] = momentum * velocity[i] + (slope if decoupled else slope + decay * weights[i])
-            weights[i] = weights[i] * (1 - rate * decay) if decoupled else weights[i]
+            velocity[i] = momentum * velocity[i] + (slope if recipe.decoupled else slope + decay * weights[i])
+            weights[i] = weights[i] * (1 - rate * decay) if recipe.decoupled else weights[i]
             weights[i] = weights[i] - rate * velocity[i]
         if resets:
             now = (period > 0) & (count % period.clamp_min(1) == 0)
@@ -146,12 +153,16 @@ def _descend(
             velocity = [torch.where(now, 0.0, v) for v in velocity]
     a, w = form.read(weights)
     betas = form.betas(weights)
-    arrays = [x.numpy().reshape(shape) for x in (_outcome(a, w, tolerance), a, w, *betas)]
+    arrays = [x.numpy().reshape(shape) for x in (_outcome(a, w, recipe.tolerance), a, w, *betas)]
     return Descent(*arrays)
 
 
 def _gradient(a: torch.Tensor, w: torch.Tensor, sides: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-    """∂/∂a and ∂/∂w of the loss whose half-lines weigh `up` and `down` for ½; 0 at w = 0 by relu′(0) = 0."""
+    """∂L/∂a and ∂L/∂w on one batch, each (N,); both are 0 at w = 0, since relu′(0) = 0.
+
+    sides: the mean of x² over the batch's x > 0 and over its x < 0, which replace the ½ of the population, and the mean
+        of x times the label noise over each; all (N,) or scalars.
+    """
     up, down, noise_up, noise_down = sides
     positive, negative = w > 0, w < 0
     weight = torch.where(positive, 2 * up, torch.where(negative, 2 * down, 0.0))

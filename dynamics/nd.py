@@ -24,10 +24,10 @@ from dynamics.trajectories import (
     Trajectories,
     check_device,
     check_flow,
-    check_tolerances,
+    checked_rtol,
     default_horizon,
 )
-from dynamics.workers import Limits, march
+from dynamics.workers import Limits, Starts, march
 from theory.charts import Chart
 from theory.flows import Flow
 from theory.neuron import gradient_nd
@@ -42,7 +42,7 @@ def integrate_nd(
     *,
     samples: ArrayLike | None = None,
     horizon: float | None = None,
-    rtol: float = 1e-6,
+    rtol: float | None = None,
     atol: float = 0.0,
     arrival: float = ARRIVAL,
     max_steps: int = DIMENSION_STEPS,
@@ -58,7 +58,7 @@ def integrate_nd(
     Raises:
         InputError: as `integrate`, or shapes that do not fit.
     """
-    check_tolerances(rtol, atol, arrival, max_steps, dtype)
+    rtol = checked_rtol(rtol, atol, arrival, max_steps, dtype)
     check_device(device)
     check_flow(flow)
     if flow.a.order != 1 or flow.w.order != 1:
@@ -105,19 +105,19 @@ class Neuron:
         slope_a, slope_along, slope_across = _PLANE(a, w[0], across.clamp_min(tiny))
         return slope_a, torch.cat([slope_along[None], slope_across * w[1:] / across.clamp_min(tiny)])
 
-    def event(self, before: State, after: State, given: Sequence[torch.Tensor], limits: torch.Tensor) -> torch.Tensor:
-        reached = torch.where(self._miss(after) <= limits[0], TEACHER, torch.zeros_like(after[0]))
-        return torch.where((after[0] < 0) & (self._alive(after, limits) <= 0), DEAD, reached)
+    def event(self, before: State, after: State, given: Sequence[torch.Tensor], stop: torch.Tensor) -> torch.Tensor:
+        reached = torch.where(self._miss(after) <= stop[0], TEACHER, torch.zeros_like(after[0]))
+        return torch.where((after[0] < 0) & (self._alive(after, stop) <= 0), DEAD, reached)
 
-    def gap(self, state: State, reason: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
-        near = ((self._miss(state) + torch.finfo(reason.dtype).tiny) / limits[0]).log()
-        return torch.where(reason == TEACHER, near, self._alive(state, limits))
+    def gap(self, state: State, reason: torch.Tensor, stop: torch.Tensor) -> torch.Tensor:
+        near = ((self._miss(state) + torch.finfo(reason.dtype).tiny) / stop[0]).log()
+        return torch.where(reason == TEACHER, near, self._alive(state, stop))
 
     def _miss(self, state: State) -> torch.Tensor:
         a, w = state
         return ((a * w[0] - 1) ** 2 + (a * w[1:]).square().sum(0)).sqrt()
 
-    def _alive(self, state: State, limits: torch.Tensor) -> torch.Tensor:
+    def _alive(self, state: State, stop: torch.Tensor) -> torch.Tensor:
         """Above 0 while the student still does something, or the teacher's side of its inputs can still pull at it."""
         a, w = state
         size = w.square().sum(0).sqrt()
@@ -127,7 +127,7 @@ class Neuron:
             across = w[1:].square().sum(0).sqrt()
             psi = torch.atan2(across, w[0])
             pull = psi.sin() + (torch.pi - psi) * psi.cos()
-        return torch.maximum(a.abs() * size, pull) - limits[0]
+        return torch.maximum(a.abs() * size, pull) - stop[0]
 
 
 def _at_rest(ends: Trajectories, neuron: Neuron, starts: State) -> Trajectories:
@@ -142,7 +142,7 @@ def _at_rest(ends: Trajectories, neuron: Neuron, starts: State) -> Trajectories:
 
 def _run(system: System, starts: torch.Tensor, end: float, limits: Limits, width: int) -> Trajectories:
     last = torch.full((starts.shape[1],), end, dtype=starts.dtype, device=starts.device)
-    rows = march(system, starts, starts[:0], last, limits).cpu().numpy().astype(np.float64)
+    rows = march(system, Starts(starts, starts[:0], last), limits).cpu().numpy().astype(np.float64)
     time, steps, reason = rows[width:]
     reason = reason.astype(np.int8)
     return Trajectories(OUTCOME_OF[reason], reason, rows[0], rows[1:width].T.copy(), time, steps.astype(np.int32))

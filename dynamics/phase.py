@@ -22,7 +22,7 @@ from dynamics.trajectories import (
     WORTH_COMPILING,
     check_device,
     check_flow,
-    check_tolerances,
+    checked_rtol,
     default_horizon,
     integrate,
 )
@@ -43,7 +43,7 @@ def phase_diagram(
     extent: float = 2.0,
     device: str = "cpu",
     dtype: torch.dtype = torch.float64,
-    rtol: float = 1e-6,
+    rtol: float | None = None,
     atol: float = 0.0,
     horizon: float | None = None,
     arrival: float = ARRIVAL,
@@ -64,7 +64,7 @@ def phase_diagram(
     number("grid", grid, at_least=2, integer=True)
     number("extent", extent, above=0)
     number("chunk", chunk, at_least=1, integer=True)
-    check_tolerances(rtol, atol, arrival, 1, dtype)
+    rtol = checked_rtol(rtol, atol, arrival, 1, dtype)
     check_device(device)
     check_flow(flow)
     end = default_horizon(flow, arrival) if horizon is None else number("horizon", horizon, above=0)

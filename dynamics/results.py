@@ -99,10 +99,13 @@ def of_old(described: Mapping[str, str]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A rate over the grid of two settings, with Wilson's interval.
+    """The share of starts that recover over the grid of two settings, with Wilson's interval.
 
-    x: (X,), y: (Y,) float64 and their names.   rate, low, high: (X, Y), the share of starts that recover and the ends
-    of its 95 % interval.   title: what was swept.   settings: what produced it.
+    title: what was swept.   x: (X,), y: (Y,) float64, the two settings, and their names.
+    rate, low, high: (X, Y) float64, the share and the ends of its 95 % interval. Where a sweep follows starts to their
+        end, those that are UNDECIDED count neither as recovered nor as failed; rate is nan where all of them are.
+    settings: what produced it.
+    undecided: (X, Y) float64, the share of the starts that are UNDECIDED; nan if the file is of an older version.
     """
 
     title: str
@@ -114,6 +117,7 @@ class Sweep:
     low: Array
     high: Array
     settings: dict[str, Any] = field(default_factory=dict)
+    undecided: Array = field(default_factory=lambda: np.empty((0, 0)))
 
     def save(self, path: str | Path) -> None:
         """Write everything to one .npz file, whole or not at all."""
@@ -121,12 +125,17 @@ class Sweep:
 
     @classmethod
     def load(cls, path: str | Path) -> "Sweep":
-        """Read a file that `save` wrote.
+        """Read a file that `save` wrote, and warn with OldFormat of one that an older version wrote.
 
         Raises:
             InputError: the file does not exist, or is no saved sweep.
         """
-        return cls(**_load(Path(path), "sweep", ("title", "x_name", "y_name")))
+        values = _load(Path(path), "sweep", ("title", "x_name", "y_name"))
+        if "undecided" not in values:
+            values["undecided"] = np.full(values["rate"].shape, np.nan)
+            told = "it does not say where starts are undecided, and counts them as failed"
+            warnings.warn(f"{path} is in an older form: {told}", OldFormat, stacklevel=2)
+        return cls(**values)
 
 
 def _save(path: Path, kind: str, values: dict[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """The inner loop: one adaptive Runge-Kutta step of a block of independent trajectories, eager or compiled.
 
-It never looks at a neighbour: each column has its own time, step size, event and end. Steps are chosen by arithmetic
-and square roots alone, which round the same way in every place of a block, on one thread or many, compiled or not.
+Each column of a block has its own time, step size, event and end, and none depends on its neighbours. Step sizes are
+found by arithmetic and square roots alone, which round the same way in every place of a block, on one thread or many,
+compiled or not.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ import torch
 
 from dynamics.fields import Field, State
 from dynamics.outcome import CROSSED, HORIZON, ROUNDOFF, STEPS
-from dynamics.tableaux import Pair
+from dynamics.tableaux import TSIT5, Pair
 
 REJECT = -1.0
 Event = Callable[[State, State, Sequence[torch.Tensor], torch.Tensor], torch.Tensor]
@@ -24,16 +25,19 @@ Block = torch.Tensor
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """What to integrate.
+    """What to integrate, and by which pair.
 
-    sizes: rows of each state component, 0 for a plain row.   parameters: number of parameter rows.
-    event(before, after, parameters, limits): the Reason that after gives, 0 for none, REJECT where the exact flow
-        could not have gone there in one step.
-    gap(state, reason, limits): a number that passes through 0 where the event of that reason happens.
-    limits: (arrival, near²) of the call, see `march.Limits`.
+    field(state, parameters): the velocity of a state.
+    event(before, after, parameters, stop): the Reason for which a step ends the trajectory, 0 if it goes on, or REJECT
+        if the exact flow could not have gone from before to after in one step.
+    gap(state, reason, stop): the event function of a reason; its zero locates the event within the last step.
+    sizes: how many rows each component of the state has, with 0 for a component of shape (N,).
+    parameters: how many rows of parameters the field takes.
 
-    A block (2·width + 4, N) holds, in rows, the state, time, steps, reason, step size and the slope there; beside it
-    go the rows that do not change, (parameters + 1, N): parameters and horizon.
+    `stop` is (arrival, near²) of `workers.Limits`.
+
+    A block is a tensor (2·width + 4, N). Its rows are the state, time, steps, reason, step size and the velocity at the
+    state. The rows that do not change, (parameters + 1, N), are kept beside it: the parameters and the horizon.
     """
 
     field: Field
@@ -41,13 +45,15 @@ class System:
     gap: Gap
     sizes: tuple[int, ...] = (0, 0)
     parameters: int = 0
+    pair: Pair = TSIT5
 
     @property
     def width(self) -> int:
+        """Rows of the state."""
         return sum(max(size, 1) for size in self.sizes)
 
     def components(self, rows: torch.Tensor) -> State:
-        """Rows (width, N) as state components, views of (N,) or (size, N)."""
+        """The rows (width, N) as the components of a state, which are views of shape (N,) or (size, N)."""
         parts, first = [], 0
         for size in self.sizes:
             parts.append(rows[first : first + size] if size else rows[first])
@@ -55,22 +61,22 @@ class System:
         return tuple(parts)
 
     def unpack(self, block: Block) -> tuple[State, State, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """State, slope, time, steps, reason and step size."""
+        """The state, the velocity there, time, steps, reason and step size of a block."""
         w = self.width
         return self.components(block[:w]), self.components(block[w + 4 :]), *block[w : w + 4]
 
     def pack(self, state: State, slope: State, *rows: torch.Tensor) -> Block:
-        """The block of what `unpack` gives, in the order time, steps, reason, step size."""
+        """The block of a state, its velocity, and the rows time, steps, reason and step size."""
         return stacked(*state, *rows, *slope)
 
 
 def stacked(*parts: torch.Tensor) -> torch.Tensor:
-    """Rows (N,) and groups of rows (size, N) as one tensor."""
+    """Parts of shape (N,) or (size, N) below each other in one tensor."""
     return torch.cat([x if x.dim() == 2 else x[None] for x in parts])
 
 
 def length2(state: State) -> torch.Tensor:
-    """Squared Euclidean norm over all components, (N,)."""
+    """The squared Euclidean norm of a state over all its components, (N,)."""
     parts = [x * x if x.dim() == 1 else (x * x).sum(0) for x in state]
     total = parts[0]
     for part in parts[1:]:
@@ -79,7 +85,7 @@ def length2(state: State) -> torch.Tensor:
 
 
 def weighted(slopes: Sequence[State], weights: Sequence[float]) -> State:
-    """Σ weightᵢ slopeᵢ, leaving out zero weights."""
+    """Σ weightᵢ·slopeᵢ, without the terms whose weight is 0."""
     totals: list[torch.Tensor] = []
     for weight, slope in zip(weights, slopes, strict=True):
         if weight:
@@ -94,40 +100,41 @@ def moved(state: State, h: torch.Tensor, change: State) -> State:
 
 
 def step(
-    field: Field, pair: Pair, state: State, slope: State, h: torch.Tensor, given: Sequence[torch.Tensor]
+    system: System, state: State, slope: State, h: torch.Tensor, given: Sequence[torch.Tensor]
 ) -> tuple[State, State, torch.Tensor]:
-    """One step of size h: new state, slope there, squared norm of the error estimate."""
+    """The new state after one step of size h, the velocity there, and the squared norm of the error estimate."""
     slopes = [slope]
-    for row in pair.stages:
-        slopes.append(field(moved(state, h, weighted(slopes, row)), given))
-    new = moved(state, h, weighted(slopes, pair.weights))
-    slopes.append(field(new, given))
-    error, *coarse = (length2(weighted(slopes, row)) for row in pair.errors)
+    for row in system.pair.stages:
+        slopes.append(system.field(moved(state, h, weighted(slopes, row)), given))
+    new = moved(state, h, weighted(slopes, system.pair.weights))
+    slopes.append(system.field(new, given))
+    error, *coarse = (length2(weighted(slopes, row)) for row in system.pair.errors)
     for other in coarse:
         error = error * (error / (error + 0.01 * other + torch.finfo(h.dtype).tiny))
     return new, slopes[-1], error * (h * h)
 
 
 def pick(condition: torch.Tensor, first: State, second: State) -> State:
+    """The first state where the condition (N,) holds, else the second."""
     return tuple(torch.where(condition, x, y) for x, y in zip(first, second, strict=True))
 
 
-def advance(system: System, pair: Pair, block: Block, fixed: torch.Tensor, limits: torch.Tensor) -> Block:
-    """The block after one step of every column whose reason is 0; limits as in `march.Limits`."""
+def advance(system: System, block: Block, fixed: torch.Tensor, limits: torch.Tensor) -> Block:
+    """The block after one step of every column whose reason is 0; limits is the tensor of `workers.Limits`."""
     rtol, atol, most, _, _ = limits
     eps = torch.finfo(block.dtype).eps
     state, slope, t, steps, reason, h = system.unpack(block)
     given, horizon = list(fixed[:-1]), fixed[-1]
     running = reason == 0
     tried = torch.minimum(h, horizon - t)
-    new, new_slope, error2 = step(system.field, pair, state, slope, tried, given)
+    new, new_slope, error2 = step(system, state, slope, tried, given)
     scale = atol + rtol * length2(state).sqrt()
     ratio2 = error2 / (scale * scale)
     event = system.event(state, new, given, limits[3:])
     fits = running & (ratio2 <= 1)
     hit, move = fits & (event > 0), fits & (event == 0)
     root = ratio2 + 1e-30
-    for _ in range(pair.roots):
+    for _ in range(system.pair.roots):
         root = root.sqrt()
     growth = (0.9 / root).clamp(0.2, 5.0)
     growth = torch.where((event != REJECT) & (ratio2 < 1e30), growth, 0.25)
@@ -141,8 +148,8 @@ def advance(system: System, pair: Pair, block: Block, fixed: torch.Tensor, limit
     return system.pack(pick(move, new, state), pick(move, new_slope, slope), t, steps, reason, h)
 
 
-def begin(system: System, pair: Pair, starts: torch.Tensor, fixed: torch.Tensor, limits: torch.Tensor) -> Block:
-    """The block of starts (width, N), with a first step of a tenth of the time in which the state would change."""
+def begin(system: System, starts: torch.Tensor, fixed: torch.Tensor, limits: torch.Tensor) -> Block:
+    """The block of starts (width, N), whose first step is a tenth of the time in which the state would change."""
     state, given = system.components(starts), list(fixed[:-1])
     small = torch.finfo(starts.dtype).tiny
     slope = system.field(state, given)
@@ -155,19 +162,19 @@ def begin(system: System, pair: Pair, starts: torch.Tensor, fixed: torch.Tensor,
 
 
 def narrow(
-    system: System, pair: Pair, block: Block, fixed: torch.Tensor, limits: torch.Tensor, bracket: torch.Tensor
+    system: System, block: Block, fixed: torch.Tensor, limits: torch.Tensor, bracket: torch.Tensor
 ) -> torch.Tensor:
-    """One round of regula falsi (Anderson & Björck 1973) for where in its last step each column met its event.
+    """One round of the search, by regula falsi (Anderson & Björck 1973), for the event in each column's last step.
 
-    bracket (6 + width, N): the parts of the step between which the gap changes sign, the gaps there (0 at the end of
-    the step for one not known yet), which of the two moved last (1 the first, −1 the second, 0 none), the part tried
-    last, and the state there.
+    bracket: (6 + width, N). Its rows are the two parts of the step, in [0, 1], between which the gap changes sign; the
+    gaps there, with 0 for a gap at the end of the step that is not known yet; which of the two moved last (1 the first,
+    −1 the second, 0 none); the part tried last; and the state there.
     """
     state, slope, _, _, reason, h = system.unpack(block)
     low, high, left, right, moved_last, _ = bracket[:6]
     part = (low + (high - low) * left / (left - right)).clamp(0.0, 1.0)
     part = torch.where(part.isnan(), high, part)
-    end, _, _ = step(system.field, pair, state, slope, part * h, list(fixed[:-1]))
+    end, _, _ = step(system, state, slope, part * h, list(fixed[:-1]))
     gap = system.gap(end, reason, limits[3:])
     before = gap > 0
     # An end that stays for a second time in a row counts for less, or the other one would creep.
@@ -181,7 +188,7 @@ def narrow(
 
 @dataclass(frozen=True)
 class Kernel:
-    """The functions of a block, the fixed rows and the limits, with a system and a pair filled in."""
+    """`begin`, `advance` and `narrow` of one system, as functions of the block, the fixed rows and the limits."""
 
     system: System
     begin: Callable[..., Block]
@@ -189,13 +196,13 @@ class Kernel:
     narrow: Callable[..., torch.Tensor]
 
 
-def eager(system: System, pair: Pair) -> Kernel:
-    """The functions as they are."""
-    return Kernel(system, *(partial(function, system, pair) for function in (begin, advance, narrow)))
+def eager(system: System) -> Kernel:
+    """The functions of a system as they are, without a compiler."""
+    return Kernel(system, *(partial(function, system) for function in (begin, advance, narrow)))
 
 
 def locate(kernel: Kernel, block: Block, fixed: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
-    """Rows state, time, steps, reason (width + 3, N) of columns that have ended, each where its event is."""
+    """The rows state, time, steps and reason (width + 3, N) of columns that have ended, each at its event."""
     system = kernel.system
     state, _, t, _, reason, h = system.unpack(block)
     none, left = torch.zeros_like(h), system.gap(state, reason, limits[3:])
@@ -213,16 +220,16 @@ LOCATIONS = 4
 
 
 @lru_cache(maxsize=64)
-def fused(system: System, pair: Pair, device: str) -> Kernel:
-    """The functions compiled for blocks of any length on one type of device.
+def fused(system: System, device: str) -> Kernel:
+    """The functions of a system, compiled for blocks of any length on one type of device.
 
-    On a CPU they are single-threaded loops that let go of Python's lock, so that threads can run them side by side.
+    On a CPU they are single-threaded loops that release Python's lock, so that threads can run them side by side.
     """
     options: dict[str, Any] = {"cpp_wrapper": True, "cpp.threads": 1} if device == "cpu" else {}
 
     def compiled(function: Callable[..., Block]) -> Callable[..., Block]:
         def call(*arguments: torch.Tensor) -> Block:
-            return function(system, pair, *arguments)
+            return function(system, *arguments)
 
         # Compiled code is kept by code object: with one for all closures, each would wait behind the others' guards.
         own = FunctionType(call.__code__.replace(), call.__globals__, closure=call.__closure__)

@@ -1,9 +1,6 @@
-"""Rates of recovery over two settings at a time: metrics, learning rate, noise, weight decay, resets, input dimension.
+"""Rates of recovery over two settings at a time: metrics, learning rate, noise, weight decay, resets, dimension."""
 
-Each returns a Sweep with Wilson intervals; what a start does is decided by `integrate` or `discrete`.
-"""
-
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,12 +14,19 @@ from dynamics.nd import integrate_nd
 from dynamics.outcome import Outcome
 from dynamics.results import Array, Sweep
 from dynamics.trajectories import ARRIVAL, OUTCOME_OF, follow, integrate
-from dynamics.workers import Limits
+from dynamics.workers import Limits, Starts
 from theory import escape_learning_rate
 from theory.flows import Flow, SignIn, Standard
 
 DIMENSIONS = (1, 2, 3, 5, 8, 16, 32, 64)
 SIGNS = ((1, 1), (1, -1), (-1, 1), (-1, -1))
+
+
+class Axis(NamedTuple):
+    """One of the two settings that a sweep is over: its name and its values (N,)."""
+
+    name: str
+    values: Array
 
 
 def betas(*, grid: int = 33, starts: int = 8, seed: int = 0) -> Sweep:
@@ -35,11 +39,10 @@ def betas(*, grid: int = 33, starts: int = 8, seed: int = 0) -> Sweep:
     field = half_plane(SignIn(1.0, 1.0), 1)
     values = torch.as_tensor(np.stack([beta_a, beta_w]))
     last = torch.as_tensor(4 / (ARRIVAL * np.minimum(np.minimum(beta_a, beta_w), 1)))
-    ends = follow(field, columns, values, last, Limits(1e-6, 1e-9, 10_000, ARRIVAL), False)
+    ends = follow(field, Starts(columns, values, last), Limits(1e-6, 1e-9, 10_000, ARRIVAL))
     outcome = OUTCOME_OF[ends[4].numpy().astype(np.int8)].reshape(size.shape)
-    return _sweep(
-        "Sign-In from balanced a < 0 < w", "beta_a", "beta_w", axis, axis, outcome, seed=seed, edge=[[0, 2], [0, 2]]
-    )
+    title, edge = "Sign-In from balanced a < 0 < w", [[0, 2], [0, 2]]
+    return _sweep(title, Axis("beta_a", axis), Axis("beta_w", axis), outcome, {"seed": seed, "edge": edge}, ended=True)
 
 
 def step(*, grid: int = 41, starts: int = 16, seed: int = 0, steps: int = 500) -> Sweep:
@@ -51,7 +54,8 @@ def step(*, grid: int = 41, starts: int = 16, seed: int = 0, steps: int = 500) -
     ends = gradient_descent(a, -a * part, lr=rates[:, None, None], steps=steps)
     title = "gradient descent from a > 0 > w"
     edge = [escape_learning_rate(sizes).tolist(), sizes.tolist()]
-    return _sweep(title, "learning rate", "a₀", rates, sizes, ends.outcome, seed=seed, steps=steps, edge=edge)
+    along = Axis("learning rate", rates), Axis("a₀", sizes)
+    return _sweep(title, *along, ends.outcome, {"seed": seed, "steps": steps, "edge": edge})
 
 
 def noise(
@@ -66,7 +70,8 @@ def noise(
         -w, w, lr=lr, steps=steps, label_noise=spreads[:, None, None], seed=seed, flow=flow, tolerance=0.5
     )  # fmt: skip
     settings = {"seed": seed, "steps": steps, "lr": lr, "batch": 8, "flow": flow.describe()}
-    return _sweep("SGD from balanced a < 0 < w", "label noise", "w₀", spreads, sizes, ends.outcome, **settings)
+    along = Axis("label noise", spreads), Axis("w₀", sizes)
+    return _sweep("SGD from balanced a < 0 < w", *along, ends.outcome, settings)
 
 
 def decay(*, grid: int = 12, starts: int = 48, seed: int = 0, steps: int = 3000, lr: float = 0.05) -> Sweep:
@@ -84,9 +89,8 @@ def decay(*, grid: int = 12, starts: int = 48, seed: int = 0, steps: int = 3000,
     )  # fmt: skip
     labels = [*(f"{period:g}" for period in periods[:-1]), "never"]
     settings = {"seed": seed, "steps": steps, "lr": lr, "batch": 8, "beta": [1.0, 0.5], "y_labels": labels}
-    return _sweep(
-        "Sign-In from a < 0 < w under SGD", "weight decay", "reset period", decays, periods, ends.outcome, **settings
-    )
+    along = Axis("weight decay", decays), Axis("reset period", periods)
+    return _sweep("Sign-In from a < 0 < w under SGD", *along, ends.outcome, settings)
 
 
 def dimension(*, grid: int = len(DIMENSIONS), starts: int = 400, seed: int = 0, flow: Flow | None = None) -> Sweep:
@@ -107,9 +111,8 @@ def dimension(*, grid: int = len(DIMENSIONS), starts: int = 400, seed: int = 0, 
         ends = integrate(flow, a, w[..., 0]) if d == 1 else integrate_nd(flow, a.ravel(), w.reshape(-1, d))
         outcome[i] = ends.outcome.reshape(a.shape)
     settings = {"seed": seed, "flow": flow.describe(), "y_labels": ["++", "+-", "-+", "--"]}
-    return _sweep(
-        "recovery by quadrant", "d", "sign pair", np.array(dimensions, float), np.arange(4.0), outcome, **settings
-    )
+    along = Axis("d", np.array(dimensions, float)), Axis("sign pair", np.arange(4.0))
+    return _sweep("recovery by quadrant", *along, outcome, settings, ended=True)
 
 
 def _check(grid: int, starts: int, seed: int) -> None:
@@ -119,13 +122,20 @@ def _check(grid: int, starts: int, seed: int) -> None:
 
 
 def _sweep(
-    title: str, x_name: str, y_name: str, x: Array, y: Array, outcome: NDArray[np.int8], **settings: Any
+    title: str, x: Axis, y: Axis, outcome: NDArray[np.int8], settings: dict[str, Any], *, ended: bool = False
 ) -> Sweep:
-    """The Sweep of outcomes (X, Y, starts)."""
+    """The Sweep of outcomes (X, Y, starts).
+
+    ended: every start was to be followed to its end. One that is UNDECIDED then counts neither as recovered nor as
+    failed: the rate is over the others, and the interval holds for whatever it would have done.
+    """
     if outcome.ndim != 3:
         refuse("outcome", f"shape {outcome.shape}", "of shape (X, Y, starts)")
     recovered, trials = (outcome == Outcome.RECOVERED).sum(-1), outcome.shape[-1]
-    low, high = wilson(recovered, trials)
-    undecided = float((outcome == Outcome.UNDECIDED).mean())
-    settings = {**settings, "starts": trials, "undecided": undecided}
-    return Sweep(title, x_name, y_name, x, y, recovered / trials, low, high, settings)
+    undecided = (outcome == Outcome.UNDECIDED).sum(-1)
+    open_ = undecided if ended else np.zeros_like(undecided)
+    low, high = wilson(recovered, trials)[0], wilson(recovered + open_, trials)[1]
+    with np.errstate(invalid="ignore"):
+        rate = recovered / (trials - open_)
+    settings = {**settings, "starts": trials, "undecided": float(undecided.mean() / trials)}
+    return Sweep(title, x.name, y.name, x.values, y.values, rate, low, high, settings, undecided / trials)

@@ -1,7 +1,4 @@
-"""The embedded Runge-Kutta pairs that every flow of this room is integrated with: 5(4), and 8(5,3) at tight tolerances.
-
-Numbers only; the order conditions are checked by the tests.
-"""
+"""The embedded Runge-Kutta pairs by which this room integrates: order 5(4), and order 8(5,3) at tight tolerances."""
 
 from dataclasses import dataclass
 
@@ -10,11 +7,13 @@ Rows = tuple[tuple[float, ...], ...]
 
 @dataclass(frozen=True)
 class Pair:
-    """An explicit pair whose last slope, at the end of the step, is the first of the next step.
+    """An explicit pair whose last velocity, at the end of a step, is the first one of the next step.
 
-    stages: coefficients of stages 2, 3, …   weights: of the solution.   errors: of one estimate e of the error, or of
-    two, e and a coarser e₃, which join in e²/√(e² + e₃²/100) (Hairer, Nørsett & Wanner 1993, II.10).
-    roots: n so that a step grows with the 2ⁿ-th root of the squared error, close to what the order asks for.
+    stages: the coefficients of stages 2, 3, ….
+    weights: those of the solution.
+    errors: those of one estimate e of the error, or of two, e and a coarser e₃, which are combined to
+        e²/√(e² + e₃²/100) (Hairer, Nørsett & Wanner 1993, II.10).
+    roots: the n for which a step grows with the 2ⁿ-th root of the squared error, close to what the order asks for.
     """
 
     stages: Rows

@@ -1,6 +1,6 @@
 """Gradient flow of one neuron with d = 1 from many starts at once, each to its own end.
 
-It decides by events alone and never asks theory/ who recovers: it is the independent witness.
+Events alone decide how a start ends, and theory/ is not asked: this is the independent witness of its basins.
 """
 
 from dataclasses import dataclass, replace
@@ -16,10 +16,11 @@ from dynamics.fields import HalfPlane, half_plane
 from dynamics.outcome import CROSSED, DEAD, RUNNING, SADDLE, SEPARATRIX, TEACHER, WALL, Reason
 from dynamics.stepper import System
 from dynamics.tableaux import dormand_prince_8
-from dynamics.workers import Limits, march
+from dynamics.workers import Limits, Starts, march
 from theory.flows import Flow
 
 ARRIVAL = 1e-3
+DEFAULT_RTOL = {torch.float64: 1e-6, torch.float32: 1e-5}
 CLOSE, CLOSEST, AT_SADDLE = 2e-2, 1e-5, 1e-8
 TIGHT = 1e-12
 WORTH_COMPILING = 1 << 22
@@ -60,7 +61,7 @@ def integrate(
     w0: ArrayLike,
     *,
     horizon: ArrayLike | None = None,
-    rtol: float = 1e-6,
+    rtol: float | None = None,
     atol: float = 0.0,
     arrival: float = ARRIVAL,
     max_steps: int = 10_000,
@@ -68,20 +69,24 @@ def integrate(
     dtype: torch.dtype = torch.float64,
     fuse: bool | None = None,
 ) -> Trajectories:
-    """Integrate the population flow dθ = −g(θ)∇L from each start until an event decides it.
+    """Integrate the population flow dθ/dt = −g(θ)∇L from each start until an event decides it.
 
-    a0, w0: finite arrays that broadcast.   horizon: flow time, a number or an array that broadcasts with them; None is
-    `default_horizon`.   rtol, atol: the error of a step stays below atol + rtol·‖(a, w)‖; rtol is ten roundings of the
-    dtype or more, 1.2e-6 for float32.   arrival: |aw − 1| (or |aw| at w < 0) that ends a trajectory.   max_steps: steps
-    after which a stiff trajectory is given up.   fuse: compile the loop where a compiler is found, which takes a minute
-    once and then seconds in each process; None does so for 2²² starts and more. Starts that pass the saddle closely are
-    integrated again, at 1e-12.
+    a0, w0: finite arrays that broadcast.
+    horizon: flow time, a number or an array that broadcasts with the starts; None is `default_horizon`.
+    rtol, atol: the error of a step stays below atol + rtol·‖(a, w)‖. None is 1e-6 for float64 and 1e-5 for float32; the
+        finest rtol is ten roundings of the dtype, 1.2e-6 for float32. Starts that pass the saddle closely are
+        integrated again, at 1e-12 or twenty roundings.
+    arrival: the |aw − 1|, or |aw| at w < 0, that ends a trajectory.
+    max_steps: steps after which a stiff trajectory is given up.
+    device, dtype: where and in which precision, torch.float32 or torch.float64, the integration runs.
+    fuse: compile the loop if a compiler is found, which takes a minute once and then seconds in each process. None does
+        so for 2²² starts and more.
 
     Raises:
         InputError: a start, a tolerance or the horizon is not a finite number in its range; the dtype is too narrow;
             the device is not there.
     """
-    check_tolerances(rtol, atol, arrival, max_steps, dtype)
+    rtol = checked_rtol(rtol, atol, arrival, max_steps, dtype)
     check_device(device)
     check_flow(flow)
     last = finite("horizon", default_horizon(flow, arrival) if horizon is None else horizon)
@@ -94,7 +99,8 @@ def integrate(
     )
     wanted = a.size >= WORTH_COMPILING if fuse is None else fuse
     fusing = wanted and can_fuse(torch.device(device).type)
-    values = _run(flow, start_a, start_w, end.expand(a.size), limits, fusing)
+    state = torch.stack([start_a, start_w])
+    values = _run(flow, Starts(state, state[:0], end.expand(a.size)), limits, fusing)
     names = ("a", "w", "time", "steps", "reason")
     arrays = {name: row.cpu().numpy().reshape(a.shape) for name, row in zip(names, values, strict=True)}
     reason = arrays["reason"].astype(np.int8)
@@ -111,10 +117,17 @@ def integrate(
 OUTCOME_OF = np.array([reason.outcome for reason in Reason], dtype=np.int8)
 
 
-def check_tolerances(rtol: float, atol: float, arrival: float, max_steps: int, dtype: torch.dtype) -> None:
-    """InputError in one line for tolerances out of range, or finer than dtype can hold."""
-    if dtype not in (torch.float32, torch.float64):
+def checked_rtol(
+    rtol: float | None, atol: float, arrival: float, max_steps: int, dtype: torch.dtype = torch.float64
+) -> float:
+    """The relative tolerance to use: rtol, or DEFAULT_RTOL of the dtype for None.
+
+    Raises:
+        InputError: a tolerance or max_steps out of its range, or an rtol that is finer than the dtype can hold.
+    """
+    if dtype not in DEFAULT_RTOL:
         refuse("dtype", dtype, "torch.float32 or torch.float64")
+    rtol = DEFAULT_RTOL[dtype] if rtol is None else rtol
     number("rtol", rtol, above=0, below=1)
     number("atol", atol, at_least=0, below=1)
     number("arrival", arrival, above=0, below=1)
@@ -122,6 +135,7 @@ def check_tolerances(rtol: float, atol: float, arrival: float, max_steps: int, d
     if rtol < 10 * torch.finfo(dtype).eps:
         wider = "" if dtype == torch.float64 else "; or pass dtype=torch.float64"
         refuse("rtol", rtol, f"at least {10 * torch.finfo(dtype).eps:.1e}, ten roundings of {dtype}{wider}")
+    return rtol
 
 
 def check_flow(flow: Flow) -> None:
@@ -155,10 +169,10 @@ def can_fuse(device: str) -> bool:
         return False
 
 
-def _run(flow: Flow, a: torch.Tensor, w: torch.Tensor, last: torch.Tensor, limits: Limits, fuse: bool) -> torch.Tensor:
-    """Rows a, w, time, steps, reason of each start (5, N)."""
-    out = a.new_zeros(5, len(a))
-    out[0], out[1] = a, w
+def _run(flow: Flow, starts: Starts, limits: Limits, fuse: bool) -> torch.Tensor:
+    """Where the flow takes starts with the state (a, w): rows a, w, time, steps, reason (5, N)."""
+    a, w = starts.state
+    out = torch.cat([starts.state, a.new_zeros(3, len(a))])
     reason = out[4]
     reason[(a == 0) & (w < 0)] = DEAD
     # On w = 0 the flow rests, by relu′(0) = 0, unless its chart leaves the wall in finite time.
@@ -170,67 +184,66 @@ def _run(flow: Flow, a: torch.Tensor, w: torch.Tensor, last: torch.Tensor, limit
         (rows,) = torch.nonzero((out[4] == RUNNING) & (side * w > 0), as_tuple=True)
         if len(rows):
             field = half_plane(flow, side)
-            starts = torch.stack([a[rows], field.coordinate(w[rows])])
-            out[:, rows] = follow(field, starts, _values(field, flow, starts), last[rows], limits, fuse)
+            state = torch.stack([a[rows], field.coordinate(w[rows])])
+            side_starts = Starts(state, _values(field, flow, state), starts.horizon[rows])
+            out[:, rows] = follow(field, side_starts, limits, fuse=fuse)
         if side < 0:
             (through,) = torch.nonzero(out[4] == CROSSED, as_tuple=True)
             if len(through):
-                _cross(flow, out, last, through, limits, fuse)
+                _cross(flow, out, starts.horizon[through], through, limits, fuse=fuse)
     return out
 
 
-def follow(
-    field: HalfPlane, starts: torch.Tensor, values: torch.Tensor, last: torch.Tensor, limits: Limits, fuse: bool
-) -> torch.Tensor:
-    """Rows a, w, time, steps, reason (5, N) of starts (a, y) (2, N) in one half-plane; near the saddle, again, closer.
+def follow(field: HalfPlane, starts: Starts, limits: Limits, *, fuse: bool = False) -> torch.Tensor:
+    """Where starts with the state (a, y) of one half-plane end: rows a, w, time, steps, reason (5, N).
 
-    values: (P, N) the flow's parameters, which may differ from start to start.   last: (N,) horizons.
+    A trajectory that passes the saddle closely is integrated again, more closely.
     """
     system = planar(field)
     if field.order < 1:
-        finest = 10 * float(torch.finfo(starts.dtype).eps)
+        finest = 10 * float(torch.finfo(starts.state.dtype).eps)
         limits = replace(limits, rtol=max(limits.rtol * AT_A_KINK, finest), atol=limits.atol * AT_A_KINK)
-    out = march(system, starts, values, last, replace(limits, near=CLOSE * field.spread(list(values))), fuse=fuse)
+    out = march(system, starts, replace(limits, near=CLOSE * field.spread(list(starts.parameters))), fuse=fuse)
     (close,) = torch.nonzero(out[4] == SEPARATRIX, as_tuple=True)
     if len(close):
-        out[:, close] = _closely(system, starts[:, close], values[:, close], last[close], limits, fuse)
+        out[:, close] = closely(planar(field, dormand_prince_8()), starts[close], limits, fuse=fuse)
     out[1] = field.weight(out[1])
     return out
 
 
-def _closely(
-    system: System, starts: torch.Tensor, values: torch.Tensor, last: torch.Tensor, limits: Limits, fuse: bool
-) -> torch.Tensor:
-    """`follow` for starts that pass the saddle closely: at rounding, and on from there where they arrive."""
-    tight = max(TIGHT, 20 * float(torch.finfo(starts.dtype).eps))
+def closely(system: System, starts: Starts, limits: Limits, *, fuse: bool = False) -> torch.Tensor:
+    """Where starts that pass the saddle closely end, at a tolerance close to rounding: rows as `march` gives them.
+
+    A trajectory that comes closer than CLOSEST goes on from there. It ends as SADDLE if it arrives, and as SEPARATRIX
+    if it leaves again, since it has then lost the digits that would tell on which side it should.
+    """
+    tight, rows = max(TIGHT, 20 * float(torch.finfo(starts.state.dtype).eps)), system.width
     fine = Limits(min(limits.rtol, tight), min(limits.atol, tight**1.5), limits.max_steps, limits.arrival)
-    pair = dormand_prince_8()
-    out = march(system, starts, values, last, replace(fine, near=CLOSEST), pair=pair, fuse=fuse)
-    (near,) = torch.nonzero(out[4] == SEPARATRIX, as_tuple=True)
+    out = march(system, starts, replace(fine, near=CLOSEST), fuse=fuse)
+    (near,) = torch.nonzero(out[-1] == SEPARATRIX, as_tuple=True)
     if len(near):
-        here = out[:, near]
-        fine, left = replace(fine, near=AT_SADDLE), last[near] - here[2]
-        on = march(system, here[:2], values[:, near], left, fine, pair=pair, fuse=fuse)
-        on[2:4] += here[2:4]
-        # What leaves again after coming so close has lost the digits that would tell on which side it should.
-        decided = (on[4] == TEACHER) | (on[4] == WALL) | (on[4] == DEAD)
-        arrived = torch.where(on[4] == SEPARATRIX, SADDLE, on[4])
-        on[4] = torch.where(decided, SEPARATRIX, arrived)
+        here, rest = out[:, near], starts[near]
+        from_here = Starts(here[:rows], rest.parameters, rest.horizon - here[rows])
+        on = march(system, from_here, replace(fine, near=AT_SADDLE), fuse=fuse)
+        on[rows : rows + 2] += here[rows : rows + 2]
+        left = (on[-1] == TEACHER) | (on[-1] == WALL) | (on[-1] == DEAD) | (on[-1] == CROSSED)
+        arrived = torch.where(on[-1] == SEPARATRIX, SADDLE, on[-1])
+        on[-1] = torch.where(left, SEPARATRIX, arrived)
         out[:, near] = on
     return out
 
 
 def _values(field: HalfPlane, flow: Flow, like: torch.Tensor) -> torch.Tensor:
-    """The flow's parameters as rows (P, N)."""
+    """The parameters of the flow as rows (P, N), the same for every start."""
     return like.new_tensor(field.parameters(flow))[:, None].expand(-1, like.shape[1])
 
 
 def _cross(
-    flow: Flow, out: torch.Tensor, last: torch.Tensor, through: torch.Tensor, limits: Limits, fuse: bool
+    flow: Flow, out: torch.Tensor, last: torch.Tensor, through: torch.Tensor, limits: Limits, *, fuse: bool
 ) -> None:
-    """Continue from the wall, on the side w > 0, the trajectories that reached it from w < 0 with a > 0."""
+    """Continue, on the side w > 0, the trajectories `through` that reached the wall from w < 0 with a > 0."""
     field = half_plane(flow, 1)
-    starts = torch.stack([out[0, through], torch.zeros_like(out[0, through])])
-    after = follow(field, starts, _values(field, flow, starts), last[through] - out[2, through], limits, fuse)
+    state = torch.stack([out[0, through], torch.zeros_like(out[0, through])])
+    after = follow(field, Starts(state, _values(field, flow, state), last - out[2, through]), limits, fuse=fuse)
     after[2:4] += out[2:4, through]
     out[:, through] = after

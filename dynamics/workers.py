@@ -1,6 +1,6 @@
-"""Many trajectories through a few blocks of memory: those that end leave, waiting ones take their place.
+"""Many trajectories through a few blocks of memory: those that have ended leave, and waiting ones take their place.
 
-No trajectory waits for another, and none changes another's result.
+No trajectory waits for another one, and none changes another's result.
 """
 
 import threading
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import torch
 
 from dynamics.stepper import Kernel, System, eager, fused, locate
-from dynamics.tableaux import TSIT5, Pair
 
 BLOCK = {"cpu": 1 << 15, "cuda": 1 << 20}
 SMALLEST = 1 << 12  # columns below which a block is not worth a thread of its own
@@ -22,7 +21,12 @@ REASON = 2  # row after the state: time, steps, reason
 
 @dataclass(frozen=True)
 class Limits:
-    """Tolerances of an integration; see `integrate`.   near: radius at which a start is taken to meet the saddle."""
+    """What bounds an integration: the tolerances of `integrate`, and where it stops.
+
+    rtol, atol: the error of a step stays below atol + rtol·‖state‖.   max_steps: of one trajectory.
+    arrival: distance to the teacher, or to a standstill, that ends a trajectory.
+    near: radius around the saddle that ends it too, for a caller who goes on more closely from there.
+    """
 
     rtol: float
     atol: float
@@ -31,29 +35,43 @@ class Limits:
     near: float = 0.0
 
     def tensor(self, like: torch.Tensor) -> torch.Tensor:
+        """(rtol, atol, max_steps, arrival, near²), of the dtype and on the device of `like`."""
         values = [self.rtol, self.atol, self.max_steps, self.arrival, self.near**2]
         return torch.tensor(values, dtype=like.dtype, device=like.device)
 
 
-def march(
-    system: System,
-    starts: torch.Tensor,
-    parameters: torch.Tensor,
-    horizon: torch.Tensor,
-    limits: Limits,
-    *,
-    pair: Pair = TSIT5,
-    fuse: bool = False,
-) -> torch.Tensor:
-    """Integrate every start to its end: rows state, time, steps, reason, (width + 3, N), where it ended.
+@dataclass(frozen=True)
+class Starts:
+    """The starts of one integration.
 
-    starts: (width, N).   parameters: (P, N).   horizon: (N,).   fuse: compile the loop (needs a C++ compiler on a CPU,
-    Triton on a GPU); the steps taken are the same.   On a CPU, as many threads as torch uses, each with its own block.
+    state: (width, N).   parameters: (P, N), those of the field, which may differ from start to start.
+    horizon: (N,), flow time at which a trajectory that has not ended is cut off.
     """
-    count, threads = starts.shape[1], torch.get_num_threads()
-    workers = max(1, min(threads if starts.device.type == "cpu" else 1, count // SMALLEST))
-    block = min(BLOCK.get(starts.device.type, BLOCK["cpu"]), -(-count // workers))
-    job = _Job(system, pair, fuse, starts, parameters, horizon, limits.tensor(starts), block)
+
+    state: torch.Tensor
+    parameters: torch.Tensor
+    horizon: torch.Tensor
+
+    def __getitem__(self, rows: torch.Tensor | slice) -> "Starts":
+        return Starts(self.state[:, rows], self.parameters[:, rows], self.horizon[rows])
+
+    @property
+    def fixed(self) -> torch.Tensor:
+        """What does not change along a trajectory: parameters and horizon, (P + 1, N)."""
+        return torch.cat([self.parameters, self.horizon[None]])
+
+
+def march(system: System, starts: Starts, limits: Limits, *, fuse: bool = False) -> torch.Tensor:
+    """Integrate every start to its end, and return where it ended: rows state, time, steps, reason, (width + 3, N).
+
+    fuse: compile the loop, which needs a C++ compiler on a CPU and Triton on a GPU. The steps taken are the same.
+
+    On a CPU as many threads work as torch uses, each on a block of its own.
+    """
+    count, threads = len(starts.horizon), torch.get_num_threads()
+    workers = max(1, min(threads if starts.horizon.device.type == "cpu" else 1, count // SMALLEST))
+    block = min(BLOCK.get(starts.horizon.device.type, BLOCK["cpu"]), -(-count // workers))
+    job = _Job(system, starts, limits.tensor(starts.state), block, fuse)
     # One thread inside an operation: several would wait for each other at every one of them.
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         try:
@@ -70,32 +88,21 @@ def march(
 class _Job:
     """The starts of one integration, handed out block by block to however many workers ask."""
 
-    def __init__(
-        self,
-        system: System,
-        pair: Pair,
-        fuse: bool,
-        starts: torch.Tensor,
-        parameters: torch.Tensor,
-        horizon: torch.Tensor,
-        limits: torch.Tensor,
-        block: int,
-    ) -> None:
-        self.few = eager(system, pair)
-        self.many = fused(system, pair, starts.device.type) if fuse else self.few
-        self.system, self.block, self.limits = system, block, limits
-        self.starts, self.parameters, self.horizon = starts, parameters, horizon
-        self.count = starts.shape[1]
-        self.out = starts.new_empty(system.width + 3, self.count)
+    def __init__(self, system: System, starts: Starts, limits: torch.Tensor, block: int, fuse: bool) -> None:
+        self.few = eager(system)
+        self.many = fused(system, limits.device.type) if fuse else self.few
+        self.system, self.starts, self.limits, self.block = system, starts, limits, block
+        self.count = len(starts.horizon)
+        self.out = limits.new_empty(system.width + 3, self.count)
         self.stopped, self._next, self._lock = False, 0, threading.Lock()
 
     @torch.no_grad()
     def compile(self) -> None:
         """Compile before the workers ask for it, with the coefficients as constants: as inputs they cost a fifth."""
         with torch._dynamo.config.patch(specialize_float=True):
-            rows = torch.arange(NARROWEST, device=self.starts.device) % self.count
-            fixed = torch.cat([self.parameters[:, rows], self.horizon[None, rows]])
-            block = self.many.begin(self.starts[:, rows], fixed, self.limits)
+            some = self.starts[torch.arange(NARROWEST, device=self.limits.device) % self.count]
+            fixed = some.fixed
+            block = self.many.begin(some.state, fixed, self.limits)
             block = self.many.advance(block, fixed, self.limits)
             if self.count >= FEW:
                 locate(self.many, block, fixed, self.limits)
@@ -128,21 +135,20 @@ class _Job:
                 block, fixed, number = block[:, keep], fixed[:, keep], number[keep]
 
     def _kernel(self, columns: int) -> Kernel:
-        """What to run on so many columns: a compiler would take none and one for special cases, and compile again."""
+        """What runs on so many columns. A compiler takes none and one for special cases and would compile again."""
         return self.many if columns >= NARROWEST else self.few
 
     def _fresh(self, most: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Up to `most` waiting columns, begun, with what they are given and their numbers."""
+        """The block of up to `most` waiting columns, what does not change in them, and their numbers."""
         with self._lock:
             first, self._next = self._next, min(self._next + most, self.count)
             rows = slice(first, self._next)
-        fixed = torch.cat([self.parameters[:, rows], self.horizon[None, rows]])
-        number = torch.arange(rows.start, rows.stop, device=self.starts.device)
-        starts = self.starts[:, rows].contiguous()
-        return self._kernel(len(number)).begin(starts, fixed, self.limits), fixed, number
+        some = self.starts[rows]
+        fixed, number = some.fixed, torch.arange(rows.start, rows.stop, device=self.limits.device)
+        return self._kernel(len(number)).begin(some.state.contiguous(), fixed, self.limits), fixed, number
 
     def _collect(self, block: torch.Tensor, fixed: torch.Tensor, number: torch.Tensor, over: torch.Tensor) -> None:
-        """Write down the columns that have ended, each where its event is."""
+        """Write the columns that have ended into the result, each at its event."""
         kernel = self.many if len(over) >= FEW else self.few
         self.out.index_copy_(1, number[over], locate(kernel, block[:, over], fixed[:, over], self.limits))
         number[over] = -1

@@ -266,6 +266,16 @@ def test_float32_decides_the_same_away_from_the_edge():
     assert np.array_equal((ends.outcome == Outcome.RECOVERED)[clear], recovers(a, w, Standard())[clear])
 
 
+@pytest.mark.parametrize("flow", FLOWS, ids=str)
+def test_float32_has_a_tolerance_of_its_own(flow):
+    a, w = AXIS[:, None], AXIS[None]
+    ends = integrate(flow, a, w, dtype=torch.float32)
+    clear = np.abs(margin(a, w, flow)) > 1e-3
+    assert np.array_equal((ends.outcome == Outcome.RECOVERED)[clear], recovers(a, w, flow)[clear])
+    assert not (ends.outcome == Outcome.UNDECIDED).any()
+    assert integrate(flow, 0.5, 0.5).steps == integrate(flow, 0.5, 0.5, rtol=1e-6).steps
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_gpu_agrees_with_cpu():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 
 from commons import InputError
 from commons.files import OldForm
@@ -117,6 +118,12 @@ def test_a_diagram_of_an_older_version_is_read_and_said_to_be_one(tmp_path):
         assert name == "SignIn" or "beta" in old.label
         old.save(tmp_path / "new.npz")
         assert PhaseDiagram.load(tmp_path / "new.npz").label == old.label
+
+
+def test_a_diagram_in_float32_needs_no_tolerance_of_yours():
+    diagram = phase_diagram(Standard(), grid=17, dtype=torch.float32)
+    assert diagram.agreement == 1
+    assert diagram.settings["rtol"] == 1e-5
 
 
 def test_chunks_of_another_chart_are_not_taken(tmp_path):
