@@ -83,6 +83,12 @@ def test_a_ring_is_found() -> None:
     assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
+@pytest.mark.parametrize("room", ["commons", "theory", "dynamics"])
+def test_no_modules_of_a_room_import_each_other_in_a_ring(room: str) -> None:
+    own = {name: edges for name, edges in graph().items() if name.split(".")[0] == room}
+    assert circle({name: edges & set(own) for name, edges in own.items()}) == []
+
+
 def test_no_module_hides_a_public_name_of_its_package() -> None:
     """Importing package.name, the module, would replace the function that the package offers under that name."""
     packages = {name: importlib.import_module(name) for name, path in FILES.items() if path.name == "__init__.py"}
