@@ -125,7 +125,7 @@ class Sweep:
 
     @classmethod
     def load(cls, path: str | Path) -> "Sweep":
-        """Read a file that `save` wrote, and warn with OldFormat of one that an older version wrote.
+        """Read a file that `save` wrote, and warn with OldForm of one that an older version wrote.
 
         Raises:
             InputError: the file does not exist, or is no saved sweep.
@@ -134,7 +134,7 @@ class Sweep:
         if "undecided" not in values:
             values["undecided"] = np.full(values["rate"].shape, np.nan)
             told = "it does not say where starts are undecided, and counts them as failed"
-            warnings.warn(f"{path} is in an older form: {told}", OldFormat, stacklevel=2)
+            warnings.warn(f"{path} is in an older form: {told}", OldForm, stacklevel=2)
         return cls(**values)
 
 
