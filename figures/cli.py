@@ -1,8 +1,8 @@
 """The console command `sign-in`: what `python -m` does with the rooms, in one place.
 
 What computes is a command of its own: `sign-in theory`, `sign-in phase` and the other commands of dynamics, `sign-in
-train` and the other commands of sparse_training. What draws is under `sign-in figures`: `sign-in sharpness RUN` measures,
-and `sign-in figures sharpness FILE` draws what it wrote. `sign-in reproduce` does everything.
+train` and the other commands of sparse_training. What draws is under `sign-in figures`: `sign-in sharpness RUN`
+measures, and `sign-in figures sharpness FILE` draws what it wrote. `sign-in reproduce` does everything.
 """
 
 import sys
