@@ -1,6 +1,6 @@
-"""Intervals for the few seeds that experiments have, and for proportions: what every table and verdict quotes.
+"""Intervals for the few seeds that experiments have, and for proportions: every table and verdict quotes these.
 
-Nothing here knows what was measured. SciPy is imported only when a quantile is asked for.
+SciPy is imported only when a quantile is asked for.
 """
 
 import math
@@ -25,9 +25,9 @@ class Interval:
     def __str__(self) -> str:
         return f"{self.mean:.2f} ± {(self.high - self.low) / 2:.2f} (n={self.n})"
 
-    @property
-    def excludes_zero(self) -> bool:
-        return self.low > 0 or self.high < 0
+    def signed(self, unit: str) -> str:
+        """The interval of a difference as text, such as `+1.20 ± 0.40 points (n=5)`."""
+        return f"{self.mean:+.2f} ± {(self.high - self.low) / 2:.2f} {unit} (n={self.n})"
 
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:

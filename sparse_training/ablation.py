@@ -1,19 +1,19 @@
-"""The paper's ablations as lists of variants, trained over seeds and compared in pairs with a baseline.
+"""The paper's ablations as lists of variants, trained over seeds and compared in pairs with a baseline."""
 
-It reports what was measured and calls nothing a success.
-"""
-
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from commons.checks import choice, number
-from commons.parallel import run_jobs
+from commons.registry import Registry
 from commons.statistics import holm, mean_interval, paired_interval, paired_p_value
+from commons.verdicts import better
+from sparse_training.runs.address import address, folder_name
 from sparse_training.runs.config import Config
-from sparse_training.training.loop import train
+from sparse_training.runs.run import Run
+from sparse_training.training.many import Done, train_all, unique
 
 DENSITIES = (0.2, 0.1, 0.05)
 SCORES = ("random", "snip", "grasp", "synflow")
@@ -23,15 +23,35 @@ HAM = ("reparam=ham", "reparam.alpha=5")  # the published 200 diverges on digits
 
 @dataclass(frozen=True)
 class Variant:
-    """A row: settings over the preset's, and the label of the row that it is compared with, seed by seed."""
+    """One row of an ablation.
+
+    settings: `field=value` texts over the base configuration. baseline: the label of the row that this one is compared
+    with, seed by seed; empty for none.
+    """
 
     label: str
     settings: tuple[str, ...]
     baseline: str = ""
 
 
+Ablation = Callable[[], list[Variant]]
+ABLATIONS: Registry[Ablation] = Registry("a function without arguments that returns a list of Variant")
+
+
+@ABLATIONS.register("scratch")
+def scratch() -> list[Variant]:
+    """Training from scratch at 90 % sparsity: a dense network, a random mask, and Sign-In under the same mask."""
+    masked = ("mask.density=0.1", "mask.score=random")
+    return [
+        Variant("dense", ()),
+        Variant("random", masked, "dense"),
+        Variant("sign-in", (*masked, SIGN_IN, "reset.every=5"), "random"),
+    ]
+
+
+@ABLATIONS.register("reset")
 def reset() -> list[Variant]:
-    """With and without the reset, against a plain weight."""
+    """Train with and without the reset, and with a plain weight."""
     return [
         Variant("plain", ("mask.density=0.1",)),
         Variant("Sign-In without reset", ("mask.density=0.1", SIGN_IN, "reset.every=0"), "plain"),
@@ -43,16 +63,18 @@ def reset() -> list[Variant]:
     ]
 
 
+@ABLATIONS.register("period")
 def period() -> list[Variant]:
-    """Epochs between resets."""
+    """Vary the number of epochs between resets."""
     base = Variant("reset every 1", ("mask.density=0.1", SIGN_IN, "reset.every=1"))
     return [base] + [
         Variant(f"reset every {p}", ("mask.density=0.1", SIGN_IN, f"reset.every={p}"), base.label) for p in (2, 5, 10)
     ]
 
 
+@ABLATIONS.register("beta")
 def beta() -> list[Variant]:
-    """One β against β that grows or shrinks toward the output."""
+    """Compare β = 1 with other values, and with values that grow or shrink toward the output."""
     base = Variant("β = 1", ("mask.density=0.1", SIGN_IN))
     return [base] + [
         Variant(f"β = {b}", ("mask.density=0.1", SIGN_IN, f"reparam.beta={b}"), base.label)
@@ -60,8 +82,9 @@ def beta() -> list[Variant]:
     ]
 
 
+@ABLATIONS.register("density")
 def density() -> list[Variant]:
-    """Plain against Sign-In at three densities."""
+    """Compare a plain weight with Sign-In at three densities."""
     found = []
     for share in DENSITIES:
         plain = f"density {share:g}, plain"
@@ -70,8 +93,9 @@ def density() -> list[Variant]:
     return found
 
 
+@ABLATIONS.register("initialization")
 def initialization() -> list[Variant]:
-    """Pruning at initialization by four scores, each plain, with Sign-In and with HAM, at three densities."""
+    """Prune at initialization by four scores, each plain, with Sign-In and with HAM, at three densities."""
     found = [Variant("dense", ())]
     for share, score in product(DENSITIES, SCORES):
         settings = (f"mask.density={share}", f"mask.score={score}")
@@ -82,49 +106,62 @@ def initialization() -> list[Variant]:
     return found
 
 
-ABLATIONS: dict[str, Callable[[], list[Variant]]] = {
-    kind.__name__: kind for kind in (reset, period, beta, density, initialization)
-}
+Folders = Mapping[str, Mapping[int, Path]]
 
 
-def ablate(
-    name: str,
+def train_variants(
+    variants: Sequence[Variant],
     config: Config,
     seeds: Sequence[int],
     runs: Path,
     *,
     workers: int = 0,
-    progress: Callable[[int, int], object] = lambda done, total: None,
-) -> list[dict[str, Any]]:
-    """Train every variant of an ablation with every seed, in folders below `runs` that later calls find again.
+    progress: Done = lambda done, total: None,
+) -> Folders:
+    """Train every variant with every seed and return the folders of the runs, by label and seed.
 
-    Returns one row a variant: test accuracy in percent with the half width of its 95 % interval, and the paired
-    difference from its baseline in points with its 95 % interval and the p-value after Holm's correction.
+    The folders lie below `runs` and are named by everything that determines them, so that later calls find them again
+    and another configuration gets others. progress: called with the numbers of finished and of all runs.
 
     Raises:
-        InputError: an unknown ablation, or no seed.
+        InputError: no seed, two variants of one label, a baseline that is no variant, or what `check_runs` finds.
     """
-    variants = ABLATIONS[choice("ablation", name, ABLATIONS)]()
     number("seeds", len(seeds), at_least=1)
+    labels = [variant.label for variant in variants]
+    unique("variant", labels)
+    for variant in variants:
+        choice("baseline", variant.baseline, ["", *labels])
+    folders: dict[str, dict[int, Path]] = {}
     jobs = []
-    for (index, variant), seed in product(enumerate(variants), seeds):
-        chosen = config.with_set([*variant.settings, f"seed={seed}"])
-        jobs.append((chosen.to_toml(), str(runs / name / f"{index:02}" / f"seed-{seed}")))
-    accuracies: dict[int, float] = {}
-    for done, (job, accuracy) in enumerate(run_jobs(_trained, jobs, workers), start=1):
-        accuracies[job] = accuracy
-        progress(done, len(jobs))
-    by_label = {
-        variant.label: [accuracies[index * len(seeds) + k] for k in range(len(seeds))]
-        for index, variant in enumerate(variants)
+    for variant in variants:
+        chosen = config.with_set(variant.settings)
+        for seed in seeds:
+            own = replace(chosen, seed=seed)
+            folder = runs / folder_name(f"{variant.label} seed {seed}", address(own))
+            folders.setdefault(variant.label, {})[seed] = folder
+            jobs.append((own, folder))
+    train_all(jobs, workers, progress)
+    return folders
+
+
+def ablate(variants: Sequence[Variant], folders: Folders) -> list[dict[str, Any]]:
+    """Compare the finished runs of `train_variants`, one row a variant.
+
+    A row has the test accuracy in percent with half the width of its 95 % interval, the paired difference from the
+    baseline in points with its 95 % interval, the p-value after Holm's correction, and the verdict on the claim that
+    the variant is better than its baseline.
+    """
+    accuracies = {
+        label: [Run(folder).summary["test_accuracy"] for folder in by_seed.values()]
+        for label, by_seed in folders.items()
     }
     compared = [variant for variant in variants if variant.baseline]
-    p_values = holm([paired_p_value(by_label[v.label], by_label[v.baseline]) for v in compared])
+    p_values = holm([paired_p_value(accuracies[v.label], accuracies[v.baseline]) for v in compared])
     adjusted = {variant.label: float(p) for variant, p in zip(compared, p_values, strict=True)}
-    return [_row(variant, by_label, adjusted.get(variant.label)) for variant in variants]
+    return [_row(variant, accuracies, adjusted.get(variant.label)) for variant in variants]
 
 
-def _row(variant: Variant, accuracies: dict[str, list[float]], p: float | None) -> dict[str, Any]:
+def _row(variant: Variant, accuracies: Mapping[str, list[float]], p: float | None) -> dict[str, Any]:
     own = mean_interval(accuracies[variant.label])
     difference = paired_interval(accuracies[variant.label], accuracies[variant.baseline]) if variant.baseline else None
     return {
@@ -137,12 +174,5 @@ def _row(variant: Variant, accuracies: dict[str, list[float]], p: float | None) 
         "low": round(difference.low, 3) if difference else None,
         "high": round(difference.high, 3) if difference else None,
         "p (Holm)": p,
+        "better": str(better(difference.mean, p)) if difference and p is not None else None,
     }
-
-
-def _trained(toml: str, out: str) -> float:
-    """Test accuracy in percent of a run, trained now or earlier."""
-    from sparse_training.runs.toml import from_toml
-
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    return train(Config.from_tree(from_toml(toml, out)), out).test_accuracy

@@ -1,9 +1,10 @@
-"""`python -m sparse_training ablate NAME`: one of the paper's ablations over seeds, as a table and as CSV.
+"""`python -m sparse_training ablate NAME`: train the variants of an ablation over seeds and write them as a table.
 
 Runs that are finished are not trained again.
 """
 
 import argparse
+import os
 from pathlib import Path
 
 from commons.cli import Parser
@@ -13,7 +14,9 @@ from sparse_training.commands.train import OPTIONS, add_settings, configuration
 def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the command."""
     parser = commands.add_parser("ablate", help="one of the paper's ablations over seeds", description=__doc__)
-    parser.add_argument("name", metavar="NAME", help="reset, period, beta, density or initialization")
+    parser.add_argument(
+        "name", metavar="NAME", help="scratch, reset, period, beta, density, initialization, or module:callable"
+    )
     add_settings(parser)
     parser.set_defaults(preset="digits-mlp")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0 on")
@@ -23,37 +26,50 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> None:
-    """Train, print the table and write it."""
+def run(args: argparse.Namespace) -> int:
+    """Train, print the table and write it; returns the exit status."""
     import shlex
     import sys
 
+    from commons.checks import number
     from commons.cli import progress
     from commons.files import output_directory, write_csv, write_text
     from commons.tables import aligned
-    from sparse_training.ablation import ablate
+    from sparse_training.ablation import ABLATIONS, ablate, train_variants
+    from sparse_training.runs.address import slug
+    from sparse_training.training.loop import PreemptedError
 
-    config = configuration(args).with_set([f"checkpoint.every={configuration(args).epochs}"])
-    out = output_directory("out", args.out)
+    variants = ABLATIONS.find("ablation", args.name)()
+    number("seeds", args.seeds, at_least=1, at_most=10_000)
+    config = configuration(args)
+    config = config.with_set([f"checkpoint.every={config.epochs}"])
+    out, runs = output_directory("out", args.out), output_directory("runs", args.runs)
+    name = slug(args.name)
     bar = progress()
     bar.disable = not sys.stderr.isatty()
     with bar:
         task = bar.add_task(args.name, total=None)
-        rows = ablate(
-            args.name,
-            config,
-            range(args.seeds),
-            args.runs,
-            workers=args.workers,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+        try:
+            folders = train_variants(
+                variants,
+                config,
+                range(args.seeds),
+                runs / name,
+                workers=args.workers,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        except PreemptedError as stopped:
+            print(stopped, file=sys.stderr)
+            return os.EX_TEMPFAIL
+    rows = ablate(variants, folders)
     table = aligned(rows)
     chosen = [*(["--preset", args.preset] if args.preset else []), "--seeds", str(args.seeds)]
     chosen += [word for option in OPTIONS if option in args for word in (f"--{option}", str(getattr(args, option)))]
     chosen += ["--set", *args.set] if args.set else []
     command = f"python -m sparse_training ablate {args.name} {shlex.join(chosen)}"
-    write_csv(out / f"ablation-{args.name}.csv", rows)
+    write_csv(out / f"ablation-{name}.csv", rows)
     note = f"{config.model} on {config.data.name}, {config.epochs} epochs; test accuracy and differences with 95 % "
-    note += "intervals, differences paired by seed."
-    write_text(out / f"ablation-{args.name}.md", f"# Ablation: {args.name}\n\n`{command}`\n\n{note}\n\n{table}")
+    note += "intervals, differences paired by seed. Better: a difference in favour of the variant, with p < 0.05."
+    write_text(out / f"ablation-{name}.md", f"# Ablation: {args.name}\n\n`{command}`\n\n{note}\n\n{table}")
     print(table, end="")
+    return 0

@@ -1,9 +1,11 @@
 """`transplant`: sparse runs that start from chosen masks, signs and magnitudes of source runs, compared with them.
 
-Every run is a folder of its own; the same command again goes on from what is there.
+Every run has a folder of its own; the same command again goes on from what is there.
 """
 
 import argparse
+import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -13,7 +15,7 @@ from commons.cli import Parser
 
 if TYPE_CHECKING:
     from sparse_training.transplant import Cell
-    from sparse_training.transplant.experiment import SourceRun
+    from sparse_training.transplant.sources import SourceRun
 
 
 def register(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -51,40 +53,51 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> None:
-    """Train what is missing, then print and write the report."""
+def run(args: argparse.Namespace) -> int:
+    """Train what is missing, then print and write the report; returns the exit status."""
     from commons.checks import number
     from commons.cli import progress
+    from commons.files import output_file
+    from sparse_training.training.loop import PreemptedError
     from sparse_training.transplant.experiment import run_cells
     from sparse_training.transplant.report import write_report
 
-    number("seeds", args.seeds, at_least=1)
-    number("workers", args.workers, at_least=0)
+    number("seeds", args.seeds, at_least=1, at_most=10_000)
     number("margin", args.margin, at_least=0)
+    report = output_file("report", args.report or args.out / "report")
     sources = _sources(args)
     cells = _cells(args, sources)
     with progress() as bar:
         task = bar.add_task("runs", total=len(sources) * (1 + len(cells)))
-        rows = run_cells(
-            sources, cells, args.out, workers=args.workers, done=lambda n, total: bar.update(task, completed=n)
-        )
+
+        def show(finished: int, total: int) -> None:
+            bar.update(task, completed=finished, total=total)
+
+        try:
+            rows = run_cells(sources, cells, args.out, workers=args.workers, done=show)
+        except PreemptedError as stopped:
+            print(stopped, file=sys.stderr)
+            return os.EX_TEMPFAIL
     command = f"python -m sparse_training {shlex.join(sys.argv[1:])}"
-    print(write_report(rows, cells, args.margin, command, args.report or args.out / "report"), end="")
+    print(write_report(rows, cells, args.margin, command, report), end="")
+    return 0
 
 
 def _sources(args: argparse.Namespace) -> "list[SourceRun]":
     from sparse_training.runs.config import Config
-    from sparse_training.transplant.experiment import given, planned
+    from sparse_training.transplant.sources import given, planned
 
     if args.source:
         return given(args.source)
     base = Config.load(args.config) if args.config else Config.preset(args.preset)
     base = base.with_tree({"data": {"root": args.data}}) if args.data else base
     found = []
-    for text in args.method:
-        name, _, settings = text.partition(":")
-        config = base.with_set([f"method={name}", f"mask.density={args.density}", *args.set, *_split(settings)])
-        found += planned(name, config, range(args.seeds), args.out)
+    asked = [_method(text) for text in args.method]
+    names = [name for name, _ in asked]
+    for text, (name, settings) in zip(args.method, asked, strict=True):
+        config = base.with_set([f"method={name}", f"mask.density={args.density}", *args.set, *settings])
+        label = name if names.count(name) == 1 else text  # two settings of one method are two sources
+        found += planned(label, config, range(args.seeds), args.out)
     return found
 
 
@@ -98,5 +111,8 @@ def _cells(args: argparse.Namespace, sources: "list[SourceRun]") -> "list[Cell]"
     return paper_cells(tuple(dict.fromkeys(early)))
 
 
-def _split(settings: str) -> list[str]:
-    return [text for text in settings.split(",") if text]
+def _method(text: str) -> tuple[str, list[str]]:
+    """Name and settings of NAME[:SETTING=VALUE,...]; the name may be a module:callable."""
+    parts = re.fullmatch(r"([^:=]*(?::[^:=]*)?)(?::([^:=]*=.*))?", text)
+    name, settings = parts.groups() if parts else (text, None)
+    return name, [setting for setting in (settings or "").split(",") if setting]

@@ -1,7 +1,4 @@
-"""Sign transplants: sparse runs from a chosen product of mask, signs and magnitudes, compared with their source.
-
-Nothing here decides what a run's training looks like: that is its configuration's.
-"""
+"""Sign transplants: sparse runs from a chosen product of mask, signs and magnitudes, compared with their source."""
 
 from sparse_training.transplant.cell import Cell, paper_cells
 from sparse_training.transplant.start import Source, Start, build_start

@@ -1,7 +1,4 @@
-"""One cell of a transplant: where its mask, its signs, its magnitudes and all its other state come from.
-
-It names choices and checks their names; it holds no weights.
-"""
+"""One cell of a transplant: where its mask, its signs, its magnitudes and all its other state come from."""
 
 import re
 from dataclasses import dataclass
@@ -75,14 +72,25 @@ class Cell:
         return cls(**fields)
 
     @property
-    def slug(self) -> str:
-        """The four choices as a folder name; label does not matter."""
-        choices = (self.mask, self.signs, self.magnitudes, self.rest)
-        return "-".join(re.sub(r"[^\w.]+", "_", part) for part in choices)
+    def choices(self) -> tuple[str, str, str, str]:
+        """All that determines the start besides the source; label does not matter."""
+        return self.mask, self.signs, self.magnitudes, self.rest
+
+    @property
+    def early_epoch(self) -> int | None:
+        """The epoch K of signs `epoch:K`; None for other signs."""
+        kind, _, epoch = self.signs.partition(":")
+        return int(float(epoch)) if kind == "epoch" else None
+
+    @property
+    def other_run(self) -> str:
+        """The folder of signs `run:PATH`; empty for other signs."""
+        kind, _, path = self.signs.partition(":")
+        return path if kind == "run" else ""
 
 
 def paper_cells(early: tuple[int, ...]) -> list[Cell]:
-    """The rows below the baseline in the paper's table of sign alignment; early: the epochs of its early signs."""
+    """The rows below the baseline in the paper's table of sign alignment. early: the epochs of its early signs."""
     return [
         *(Cell(signs=f"epoch:{k}", label=f"signs of epoch {k} + learned mask") for k in early),
         Cell(signs="final", label="final signs + learned mask"),

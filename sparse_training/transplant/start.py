@@ -1,6 +1,6 @@
 """Build the start of a sparse run from a mask, signs and magnitudes of chosen origin: θ = mask ⊙ sign ⊙ |magnitude|.
 
-It never trains, never changes the source, and never drops a weight of the mask because a sign is zero.
+A weight of the mask whose sign or magnitude is zero is not dropped: what it lacks is drawn anew.
 """
 
 from collections.abc import Callable, Mapping
@@ -55,7 +55,7 @@ def build_start(
     masks: Masks | None = None,
     other: Weights | None = None,
 ) -> Start:
-    """The start that `cell` asks for.
+    """Build the start that `cell` asks for; the source is left as it is.
 
     fresh: state dict of the same network, initialized anew; random signs and magnitudes are its own, and so are those
     that the source lacks. seed: of the permutations and perturbations. masks: those of a cell whose mask is a score.
@@ -94,9 +94,9 @@ def _support(cell: Cell, learned: Masks, scored: Masks | None, seed: int) -> Mas
 
 
 def _signs(cell: Cell, source: Source, fresh: Weights, seed: int, other: Weights | None) -> Weights:
+    if cell.early_epoch is not None:
+        return source.signs(cell.early_epoch)
     kind, _, argument = cell.signs.partition(":")
-    if kind == "epoch":
-        return source.signs(int(float(argument)))
     if kind == "perturbed":
         turned = {}
         for name in source.masks:

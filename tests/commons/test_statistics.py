@@ -37,7 +37,7 @@ def test_paired_agrees_with_scipy(first: list[float], seed: int) -> None:
 
 def test_one_value_says_nothing_about_its_spread() -> None:
     assert mean_interval([2.0]).high == math.inf
-    assert not mean_interval([2.0]).excludes_zero
+    assert mean_interval([2.0]).signed("points") == "+2.00 ± inf points (n=1)"
     assert paired_p_value([1.0, 2.0], [1.0, 2.0]) == 1.0
 
 

@@ -8,10 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sparse_training import ablation, models
+from sparse_training import models
 from sparse_training.__main__ import parser
 from sparse_training.masks import Masks
-from sparse_training.runs.config import Config
 from sparse_training.runs.run import Run
 
 SHORT = ["--preset", "digits-mlp", "--density", "0.1", "--device", "cpu", "--epochs", "1"]
@@ -79,27 +78,3 @@ def test_mistakes_are_one_line_and_status_2(
 def test_help_imports_nothing_heavy() -> None:
     code = "import sys, sparse_training.__main__ as m; m.parser(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@pytest.mark.parametrize("name", ablation.ABLATIONS)
-def test_ablations_name_settings_and_baselines_that_exist(name: str) -> None:
-    variants = ablation.ABLATIONS[name]()
-    labels = [variant.label for variant in variants]
-    assert len(set(labels)) == len(labels)
-    for variant in variants:
-        Config.preset("digits-mlp").with_set(variant.settings)
-        assert not variant.baseline or variant.baseline in labels
-
-
-def test_an_ablation_compares_seed_by_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second = ablation.Variant("a", ()), ablation.Variant("b", ("optimizer.lr=0.001",), "a")
-    monkeypatch.setitem(ablation.ABLATIONS, "own", lambda: [first, second])
-    config = Config.preset("digits-mlp").with_set(["epochs=1", "mask.density=0.1"])
-    rows = ablation.ablate("own", config, [0, 1, 2], tmp_path, workers=1)
-    found = [
-        [Run(tmp_path / "own" / f"{k:02}" / f"seed-{seed}").summary["test_accuracy"] for seed in range(3)]
-        for k in (0, 1)
-    ]
-    assert rows[0]["accuracy %"] == pytest.approx(sum(found[0]) / 3, abs=1e-3)
-    assert rows[1]["difference"] == pytest.approx(sum(b - a for a, b in zip(*found, strict=True)) / 3, abs=2e-3)
-    assert rows[1]["low"] <= rows[1]["difference"] <= rows[1]["high"]

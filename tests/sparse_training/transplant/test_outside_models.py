@@ -7,7 +7,8 @@ import pytest
 from sparse_training.__main__ import parser
 from sparse_training.runs.run import Run
 from sparse_training.transplant import Cell
-from sparse_training.transplant.experiment import given, train_cell
+from sparse_training.transplant.experiment import train_cell
+from sparse_training.transplant.sources import given
 
 OWN = '''
 import torch

@@ -43,7 +43,7 @@ CELLS = [
 ]
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.slug)
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.label)
 def test_every_weight_of_the_mask_lives_and_no_other(cell, source):
     start = build_start(cell, source, FRESH, seed=5)
     for name, mask in start.masks.items():
@@ -58,7 +58,7 @@ def magnitudes_of(kind, source):
     return {n: {"init": source.init, "learned": source.final, "random": FRESH}[kind][n].abs() for n in SHAPES}
 
 
-@pytest.mark.parametrize("cell", [c for c in CELLS if c.mask == "learned"], ids=lambda cell: cell.slug)
+@pytest.mark.parametrize("cell", [c for c in CELLS if c.mask == "learned"], ids=lambda cell: cell.label)
 def test_each_factor_comes_from_where_the_cell_says(cell, source):
     start = build_start(cell, source, FRESH, seed=5)
     magnitudes = magnitudes_of(cell.magnitudes, source)

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from commons import InputError
-from sparse_training.transplant.verdict import BASELINE, Outcome, compare_starts, statements
+from commons.verdicts import Verdict
+from sparse_training.transplant.verdict import BASELINE, Roles, compare_starts, statements
 
-NAMES = {"signs": "final signs", "magnitudes": "final magnitudes", "early": {10: "epoch 10", 30: "epoch 30"}}
+ROLES = Roles("final signs", "final magnitudes", "random", {10: "epoch 10", 30: "epoch 30"})
+AGREES, DISAGREES, NOT_RESOLVED = Verdict.AGREES, Verdict.DISAGREES, Verdict.NOT_RESOLVED
 
 
 def accuracies(shifts, spread=0.1, seeds=5):
@@ -19,31 +21,59 @@ def accuracies(shifts, spread=0.1, seeds=5):
 PAPER = {BASELINE: 0.0, "epoch 10": -2.0, "epoch 30": 0.1, "final signs": 0.1, "final magnitudes": -3.7, "random": -4.1}
 
 
+def told(shifts, same=None, **kind):
+    numbers = accuracies(shifts, **kind)
+    return statements(compare_starts(numbers, "acdc", 1.0, same), numbers, ROLES)
+
+
 def verdicts(shifts, **kind):
-    comparisons = compare_starts(accuracies(shifts, **kind), "acdc", margin=1.0)
-    return [statement.verdict for statement in statements(comparisons, **NAMES)]
+    return [statement.verdict for statement in told(shifts, **kind)]
 
 
 def test_the_papers_pattern_gives_the_papers_statements():
-    assert verdicts(PAPER) == ["holds", "holds", "holds from epoch 30 on"]
+    assert verdicts(PAPER) == [AGREES] * 4
+    assert told(PAPER)[2].measured.startswith("from epoch 30 on")
 
 
 def test_the_opposite_pattern_refutes_them():
-    opposite = {**PAPER, "final signs": -3.0, "final magnitudes": 0.0, "epoch 10": -4.0, "epoch 30": -4.0}
-    assert verdicts(opposite) == ["fails", "fails", "fails"]
+    opposite = {**PAPER, "final signs": -6.0, "final magnitudes": 0.0, "epoch 10": -4.0, "epoch 30": -4.0}
+    assert verdicts(opposite) == [DISAGREES] * 4
 
 
 def test_noise_leaves_them_undecided():
-    assert verdicts(PAPER, spread=20.0) == ["undecided"] * 3
+    assert verdicts(PAPER, spread=20.0) == [NOT_RESOLVED] * 4
 
 
 def test_one_seed_decides_nothing():
-    assert verdicts(PAPER, seeds=1) == ["undecided"] * 3
+    assert verdicts(PAPER, seeds=1) == [NOT_RESOLVED] * 4
 
 
 def test_early_signs_suffice_only_from_where_all_later_ones_do():
-    assert verdicts({**PAPER, "epoch 10": 0.0})[2] == "holds from epoch 10 on"
-    assert verdicts({**PAPER, "epoch 10": 0.0, "epoch 30": -3.0})[2] == "undecided"
+    assert told({**PAPER, "epoch 10": 0.0})[2].measured.startswith("from epoch 10 on")
+    assert verdicts({**PAPER, "epoch 10": 0.0, "epoch 30": -3.0})[2] is NOT_RESOLVED
+
+
+def test_early_signs_that_are_the_final_ones_are_no_second_experiment():
+    same = {"epoch 10": "final signs", "epoch 30": "final signs"}
+    early = told(PAPER, same)[2]
+    assert early.verdict is Verdict.NOT_TESTED
+    assert early.measured == "the signs of epoch 10 and 30 are the final ones: the same experiment"
+    early = told({**PAPER, "epoch 10": -3.0}, {"epoch 30": "final signs"})[2]
+    assert (early.verdict, early.measured[:16]) == (AGREES, "from epoch 30 on")
+    assert "epoch 30: the final signs" in early.measured
+
+
+def test_a_repeated_start_counts_once_in_the_correction():
+    numbers = accuracies({BASELINE: 0.0, "a": -0.3, "again": -0.3, "b": -0.2}, spread=0.15)
+    found = {c.start: c for c in compare_starts(numbers, "s", 0.0, {"again": "a"})}
+    alone = {c.start: c for c in compare_starts({k: v for k, v in numbers.items() if k != "again"}, "s", 0.0)}
+    assert (found["again"].p, found["again"].recovers, found["again"].same_as) == (
+        found["a"].p,
+        found["a"].recovers,
+        "a",
+    )
+    assert all(found[start] == alone[start] for start in alone)
+    assert found["again"].difference != found["a"].difference
 
 
 def test_the_correction_widens_with_the_number_of_starts():
@@ -51,8 +81,8 @@ def test_the_correction_widens_with_the_number_of_starts():
     many = {**few, **{f"start {i}": 0.0 for i in range(30)}}
     first, second = (compare_starts(accuracies(shifts, spread=0.15), "s", 0.0)[1] for shifts in (few, many))
     assert first.difference == second.difference
-    assert first.outcome is Outcome.FALLS_SHORT
-    assert second.outcome is Outcome.UNDECIDED
+    assert first.recovers is DISAGREES
+    assert second.recovers is NOT_RESOLVED
     assert second.p > first.p
 
 
@@ -66,5 +96,5 @@ def test_pairs_are_made_by_seed():
 def test_without_a_baseline_or_a_shared_seed_nothing_is_compared():
     with pytest.raises(InputError, match="with a baseline"):
         compare_starts({"start": {0: 1.0}}, "s", 1.0)
-    with pytest.raises(InputError, match=r"shared with the baseline's \[1\]"):
+    with pytest.raises(InputError, match=r"shared with \[1\]"):
         compare_starts({BASELINE: {1: 1.0}, "start": {0: 1.0}}, "s", 1.0)
