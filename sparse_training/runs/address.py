@@ -7,6 +7,7 @@ import re
 from sparse_training.runs.checkpoint import Network
 from sparse_training.runs.config import Config
 from sparse_training.runs.folder import PLACES
+from sparse_training.tensor_files import digest_of
 
 LENGTH = 12  # hexadecimal digits in a folder's name: among a million runs two meet with probability 2e-3
 
@@ -24,12 +25,8 @@ def address(config: Config, *more: str) -> str:
 
 def network_digest(network: Network) -> str:
     """SHA-256 in hexadecimal of the names, shapes, types and bytes of all tensors and masks of a network."""
-    digest = hashlib.sha256()
-    for kind, tensors in (("state", network.state), ("mask", network.masks or {})):
-        for name, tensor in sorted(tensors.items()):
-            digest.update(f"{kind} {name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    tensors = {f"state.{name}": value for name, value in network.state.items()}
+    return digest_of(tensors | {f"mask.{name}": mask for name, mask in (network.masks or {}).items()}, {})
 
 
 def folder_name(label: str, full_address: str) -> str:

@@ -87,16 +87,16 @@ def start_file(folder: Path) -> Path:
 
 def signs_at(run: Run, epoch: int) -> Weights:
     """Signs of a run at an epoch, from the history, which has every epoch, or else from the saved network."""
-    history = _history(run.path)
+    history = _history(run)
     return history.signs(epoch) if history and epoch in history.epochs else run.network(epoch).state
 
 
-def _history(folder: Path) -> SignHistory | None:
-    path = folder / "signs.bin"
-    return SignHistory(path) if path.exists() else None
+def _history(run: Run) -> SignHistory | None:
+    return SignHistory(run.signs_file) if run.signs_file.exists() else None
 
 
 def recorded(source: SourceRun) -> list[int]:
     """The epochs whose signs a finished source has, ascending."""
-    history = _history(source.folder)
-    return sorted({*Run(source.folder).epochs, *(history.epochs if history else ())})
+    run = Run(source.folder)
+    history = _history(run)
+    return sorted({*run.epochs, *(history.epochs if history else ())})
