@@ -1,38 +1,32 @@
-"""The flow for d > 1 inputs, on the population loss or on n samples.
+"""The flow for d ≥ 2 inputs, on the population loss or on n samples."""
 
-It is integrated with the same stepper as d = 1, without half-planes: its kinks are met by shorter steps.
-"""
-
-import operator
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-import sympy as sp
 import torch
 from numpy.typing import ArrayLike
 
 from commons import InputError, finite, number, refuse
-from dynamics.fields import State
-from dynamics.outcome import DEAD, TEACHER, Reason
+from dynamics.many_inputs import Neuron, SlowNeuron
+from dynamics.outcome import CROSSED, ROUNDOFF, SEPARATRIX, STEPS, Reason
 from dynamics.stepper import System
+from dynamics.tableaux import dormand_prince_8
 from dynamics.trajectories import (
     ARRIVAL,
+    CLOSE,
     OUTCOME_OF,
     Trajectories,
     check_device,
     check_flow,
     checked_rtol,
-    default_horizon,
+    closely,
 )
 from dynamics.workers import Limits, Starts, march
-from theory.charts import Chart
 from theory.flows import Flow
-from theory.neuron import gradient_nd
 
-DIMENSION_STEPS = 4000
+LATEST = 1e20  # flow time: steps grow with the time where a start is slow, so that a late end costs little
+ROUNDS = 8  # how often a trajectory may come to its slow manifold
+AT_ROUNDING = 64  # roundings of E(a) − ΣE(w_i) within which a start is on the stable manifold of the saddle
 
 
 def integrate_nd(
@@ -45,18 +39,27 @@ def integrate_nd(
     rtol: float | None = None,
     atol: float = 0.0,
     arrival: float = ARRIVAL,
-    max_steps: int = DIMENSION_STEPS,
+    max_steps: int = 10_000,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float64,
 ) -> Trajectories:
-    """Integrate the flow for inputs of dimension d ≥ 2 and the teacher relu(x₁).
+    """Integrate the flow for inputs of dimension d ≥ 2 and the teacher relu(x₁) until an event decides each start.
 
-    a0: (N,).   w0: (N, d).   samples: (n, d) inputs of an empirical loss, or None for the population x ~ N(0, I).
-    RECOVERED: ‖aw − e₁‖ ≤ arrival.   STUCK: a < 0, |a|‖w‖ ≤ arrival, and w so close to −e₁ that the loss cannot fall by
-    more than arrival (population), or that no sample sees both student and teacher (empirical).
+    RECOVERED: ‖aw − e₁‖ ≤ arrival.
+    STUCK: |a|‖w‖ ≤ arrival, and the start cannot recover any more, see the theorem "many inputs" of theory/: a < 0 and
+        E(a) ≥ 2ΣE(w_i); or w is exactly a negative multiple of e₁; or, on samples, a < 0 and none sees both student
+        and teacher. Closeness of w to −e₁ alone never decides.
+    SADDLE: a < 0, and (a, w) arrives at (0, 0).
+
+    Where w is so close to −e₁ that the flow is stiff, the population flow is followed on its slow manifold.
+
+    a0: (N,).   w0: (N, d).
+    samples: (n, d) inputs of an empirical loss, or None for the population x ~ N(0, I).
+    horizon: flow time; None is 1e20, since starts recover as late as 1/ω⁴ when w starts at an angle ω to −e₁.
+    rtol, atol, max_steps, device, dtype: as in `integrate`.
 
     Raises:
-        InputError: as `integrate`, or shapes that do not fit.
+        InputError: as `integrate`, shapes that do not fit, or a chart that is not regular at 0.
     """
     rtol = checked_rtol(rtol, atol, arrival, max_steps, dtype)
     check_device(device)
@@ -68,103 +71,84 @@ def integrate_nd(
         raise InputError(
             f"a0 of shape {a.shape} and w0 of shape {w.shape} are not of shapes (N,) and (N, d) with d ≥ 2"
         )
-    end = default_horizon(flow, arrival) if horizon is None else float(number("horizon", horizon, above=0))
+    end = LATEST if horizon is None else float(number("horizon", horizon, above=0))
     x = None
     if samples is not None:
         x = torch.as_tensor(finite("samples", samples), dtype=dtype, device=device)
         if x.ndim != 2 or not len(x) or x.shape[1] != w.shape[1]:
             refuse("samples.shape", tuple(x.shape), f"(n, {w.shape[1]}) with n ≥ 1")
-    neuron = Neuron(flow, x)
-    system = System(neuron.velocity, neuron.event, neuron.gap, (0, w.shape[1]))
-    starts = torch.as_tensor(np.vstack([a[None], w.T]), dtype=dtype, device=device)
-    ends = _run(system, starts, end, Limits(rtol, atol, max_steps, arrival), 1 + w.shape[1])
-    return _at_rest(ends, neuron, system.components(starts))
+    state = torch.as_tensor(np.vstack([a[None], w.T]), dtype=dtype, device=device)
+    starts = Starts(state, state[:0], torch.full_like(state[0], end))
+    neuron = Neuron(flow, x, 10 * rtol)
+    rows = _follow(neuron, starts, Limits(rtol, atol, max_steps, arrival)).cpu().numpy().astype(np.float64)
+    return _named(rows, neuron, starts)
 
 
-@dataclass(frozen=True, eq=False)
-class Neuron:
-    """Field and events of one flow in d ≥ 2 dimensions, on the population or on samples (n, d)."""
-
-    flow: Flow
-    samples: torch.Tensor | None
-
-    def velocity(self, state: State, given: Sequence[torch.Tensor]) -> State:
-        a, w = state
-        towards_a, towards_w = self.gradient(a, w)
-        return -_metric(self.flow.a, a) * towards_a, -_metric(self.flow.w, w) * towards_w
-
-    def gradient(self, a: torch.Tensor, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(∂L/∂a (N,), ∂L/∂w (d, N))."""
-        if self.samples is not None:
-            seen = self.samples @ w  # (n, N)
-            miss = a * seen.relu() - self.samples[:, :1].relu()
-            active = (seen > 0).to(w.dtype)
-            towards_w = a * (self.samples.T @ (miss * active)) / len(seen)
-            return (miss * seen.relu()).mean(0), towards_w
-        across, tiny = w[1:].square().sum(0).sqrt(), torch.finfo(w.dtype).tiny
-        slope_a, slope_along, slope_across = _PLANE(a, w[0], across.clamp_min(tiny))
-        return slope_a, torch.cat([slope_along[None], slope_across * w[1:] / across.clamp_min(tiny)])
-
-    def event(self, before: State, after: State, given: Sequence[torch.Tensor], stop: torch.Tensor) -> torch.Tensor:
-        reached = torch.where(self._miss(after) <= stop[0], TEACHER, torch.zeros_like(after[0]))
-        return torch.where((after[0] < 0) & (self._alive(after, stop) <= 0), DEAD, reached)
-
-    def gap(self, state: State, reason: torch.Tensor, stop: torch.Tensor) -> torch.Tensor:
-        near = ((self._miss(state) + torch.finfo(reason.dtype).tiny) / stop[0]).log()
-        return torch.where(reason == TEACHER, near, self._alive(state, stop))
-
-    def _miss(self, state: State) -> torch.Tensor:
-        a, w = state
-        return ((a * w[0] - 1) ** 2 + (a * w[1:]).square().sum(0)).sqrt()
-
-    def _alive(self, state: State, stop: torch.Tensor) -> torch.Tensor:
-        """Above 0 while the student still does something, or the teacher's side of its inputs can still pull at it."""
-        a, w = state
-        size = w.square().sum(0).sqrt()
-        if self.samples is not None:
-            pull = ((self.samples @ w).relu() * self.samples[:, :1].relu()).sum(0)
-        else:
-            across = w[1:].square().sum(0).sqrt()
-            psi = torch.atan2(across, w[0])
-            pull = psi.sin() + (torch.pi - psi) * psi.cos()
-        return torch.maximum(a.abs() * size, pull) - stop[0]
+def _follow(neuron: Neuron, starts: Starts, limits: Limits) -> torch.Tensor:
+    """Where each start ends: rows a, w, time, steps, reason (d + 4, N)."""
+    whole = System(neuron.velocity, neuron.event, neuron.gap, (0, len(starts.state) - 1))
+    rates = [float(chart.metric(np.zeros(1))[0]) for chart in (neuron.flow.a, neuron.flow.w)]
+    out = march(whole, starts, replace(limits, near=CLOSE * max(1.0, *rates) ** 0.5))
+    (close,) = torch.nonzero(out[-1] == SEPARATRIX, as_tuple=True)
+    if len(close):
+        out[:, close] = closely(replace(whole, pair=dormand_prince_8()), starts[close], limits)
+    for _ in range(ROUNDS):
+        (rows,) = torch.nonzero(out[-1] == CROSSED, as_tuple=True)
+        if not len(rows):
+            break
+        out[:, rows] = _slowly(neuron, out[:, rows], starts.horizon[rows], limits)
+        (back,) = torch.nonzero(out[-1] == CROSSED, as_tuple=True)
+        if len(back):
+            out[:, back] = _continued(whole, out[:, back], starts.horizon[back], limits)
+    out[-1][out[-1] == CROSSED] = STEPS
+    return out
 
 
-def _at_rest(ends: Trajectories, neuron: Neuron, starts: State) -> Trajectories:
-    """The ends, with a start that does not move called what it is: dead, or the saddle (0, 0)."""
-    nothing = (starts[1] == 0).all(0)
-    still = torch.stack([(part == 0).reshape(-1, len(nothing)).all(0) for part in neuron.velocity(starts, ())]).all(0)
-    rest = (nothing | still).cpu().numpy() & (ends.outcome != OUTCOME_OF[Reason.TEACHER])
-    code = np.where((starts[0] == 0).cpu().numpy() & nothing.cpu().numpy(), Reason.SADDLE, Reason.DEAD)
-    reason = np.where(rest, code, ends.reason).astype(np.int8)
-    return replace(ends, outcome=OUTCOME_OF[reason], reason=reason, time=np.where(rest, 0.0, ends.time))
+def _slowly(neuron: Neuron, here: torch.Tensor, horizon: torch.Tensor, limits: Limits) -> torch.Tensor:
+    """The trajectories `here` (d + 4, N) on the slow manifold, up to where they leave it: CROSSED."""
+    slow = SlowNeuron(neuron)
+    system, out = System(slow.velocity, slow.event, slow.gap, (len(here) - 4,)), here.clone()
+    out[1:] = _continued(system, here[1:], horizon, limits)
+    for _ in range(ROUNDS):
+        # Where w turns fast after a long rest a step is below the rounding of the time: the clock starts again there.
+        (late,) = torch.nonzero((out[-1] == ROUNDOFF) & out.isfinite().all(0), as_tuple=True)
+        if not len(late):
+            break
+        out[1:, late] = _continued(system, out[1:, late], horizon[late], limits)
+    out[0] = neuron.slow(out[1:-3])[0]
+    return out
 
 
-def _run(system: System, starts: torch.Tensor, end: float, limits: Limits, width: int) -> Trajectories:
-    last = torch.full((starts.shape[1],), end, dtype=starts.dtype, device=starts.device)
-    rows = march(system, Starts(starts, starts[:0], last), limits).cpu().numpy().astype(np.float64)
-    time, steps, reason = rows[width:]
-    reason = reason.astype(np.int8)
-    return Trajectories(OUTCOME_OF[reason], reason, rows[0], rows[1:width].T.copy(), time, steps.astype(np.int32))
+def _continued(system: System, here: torch.Tensor, horizon: torch.Tensor, limits: Limits) -> torch.Tensor:
+    """Rows state, time, steps, reason of trajectories that go on from rows `here`; horizon counts from the start."""
+    state, so_far = here[: system.width], here[system.width : system.width + 2]
+    out = march(system, Starts(state, state[:0], horizon - so_far[0]), limits)
+    out[system.width : system.width + 2] += so_far
+    return out
 
 
-def _plane() -> Any:
-    """∂L/∂a, ∂L/∂w∥ and ∂L/∂w⊥ in the plane of w and the teacher, from theory's symbols."""
-    a, along, across = sp.Symbol("a", real=True), sp.Symbol("along", real=True), sp.Symbol("across", positive=True)
-    towards_a, towards_w = gradient_nd(a, [along, across], [sp.Integer(1), sp.Integer(0)])
-    return sp.lambdify([a, along, across], [towards_a, *towards_w], modules=[{"pow": operator.pow}, "torch"], cse=True)
-
-
-_PLANE = _plane()
-
-
-def _metric(chart: Chart, theta: torch.Tensor) -> torch.Tensor:
-    """g(θ) elementwise, from theory's symbols."""
-    value = _metric_function(chart)(theta)
-    return value if isinstance(value, torch.Tensor) else torch.full_like(theta, float(value))
-
-
-@lru_cache(maxsize=64)
-def _metric_function(chart: Chart) -> Any:
-    symbol = sp.Symbol("theta", real=True)
-    return sp.lambdify([symbol], chart.metric_expression(symbol), modules="torch")
+def _named(rows: np.ndarray, neuron: Neuron, starts: Starts) -> Trajectories:
+    """The ends; a start that does not move is dead or at the saddle, and one on the stable manifold ends there."""
+    a, w = starts.state[0], starts.state[1:]
+    nothing = (w == 0).all(0)
+    still = torch.cat([part.reshape(-1, len(a)) == 0 for part in neuron.velocity((a, w), ())]).all(0)
+    reason = rows[-1].astype(np.int8)
+    rest = (nothing | still).cpu().numpy() & (reason != Reason.TEACHER)
+    at_zero = (nothing & (a == 0)).cpu().numpy()
+    energy_a, energy_w = (
+        (chart.radius(x.double().cpu().numpy()) ** 2).reshape(-1, len(a)).sum(0)
+        for chart, x in ((neuron.flow.a, a), (neuron.flow.w, w))
+    )  # fmt: skip
+    eps = AT_ROUNDING * torch.finfo(a.dtype).eps
+    balanced = (a < 0).cpu().numpy() & (np.abs(energy_a - energy_w) <= eps * (energy_a + energy_w))
+    reason[balanced & np.isin(reason, [Reason.SEPARATRIX, Reason.SADDLE])] = Reason.SADDLE
+    reason[rest] = np.where(at_zero, Reason.SADDLE, Reason.DEAD)[rest]
+    d = len(w)
+    return Trajectories(
+        outcome=OUTCOME_OF[reason],
+        reason=reason,
+        a=rows[0],
+        w=rows[1 : d + 1].T,
+        time=np.where(rest, 0.0, rows[d + 1]),
+        steps=rows[d + 2].astype(np.int32),
+    )

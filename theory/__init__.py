@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from commons.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from theory.basin_nd import invariant_nd as invariant_nd
+    from theory.basin_nd import recovers_nd as recovers_nd
     from theory.charts import Chart as Chart
     from theory.charts import Identity as Identity
     from theory.charts import Product as Product
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from theory.timing import trajectory as trajectory
 
 _HOME = {
+    "basin_nd": ["invariant_nd", "recovers_nd"],
     "network": ["network_gradient", "network_loss", "separate_gradient", "separate_loss"],
     "probability": ["Balanced", "Gaussian", "Probability", "Uniform", "success_probability"],
     "timing": ["flip_time", "time_to_loss", "trajectory"],

@@ -13,6 +13,7 @@ from theory.propositions.basins import BETA_LIMIT, ROUGH, SLIDING, UNBALANCED
 from theory.propositions.discretisation import BETA_DECAY, BETA_STEPS, ESCAPE
 from theory.propositions.even_sign import EVEN_SIGN
 from theory.propositions.geometry import INVARIANTS, METRIC, QUOTED_METRIC, SUPPORT
+from theory.propositions.many_inputs import MANY_INPUTS
 from theory.propositions.population import POPULATION, POPULATION_ND
 
 a, w, x, u = sp.symbols("a w x u", real=True)
@@ -153,6 +154,7 @@ THEOREMS = (
     SUPPORT,
     POPULATION,
     POPULATION_ND,
+    MANY_INPUTS,
     EVEN_SIGN,
     BETA_STEPS,
     BETA_DECAY,
