@@ -16,8 +16,7 @@ from sparse_training.models import build
 from sparse_training.reparam import sparsify
 from sparse_training.runs.config import Config
 from sparse_training.signs import SignTracker, flip_table
-from sparse_training.training.distributed import join
-from sparse_training.training.passes import Passes
+from sparse_training.training.distributed import World
 from sparse_training.training.setup import prepare
 
 
@@ -25,16 +24,15 @@ def share_of_an_epoch(preset: str, epochs: int, folder: Path) -> dict[str, objec
     """Medians over epochs of the time of an epoch's steps and of the record that follows it."""
     device = torch.device("cpu")
     config = Config.preset(preset).with_set(["mask.density=0.1", "engine.threads=1"])
-    training, _ = prepare(config, device, join(device))
-    passes = Passes(training.model, config, device, config.batch_size)
+    prepared = prepare(config, device, World())
+    training = prepared.training
     tracker = SignTracker(training.sparse, folder / f"{preset}.bin")
     steps, records = [], []
     for epoch in range(epochs):
         begun = time.perf_counter()
-        for x, y in training.data.train(epoch, config.batch_size, 0):
-            passes(x, y)
+        for x, y in prepared.data.train(epoch, config.batch_size, 0):
+            prepared.passes(x, y)
             training.optimizer.step()
-            training.sparse.after_step(training.optimizer)
         between = time.perf_counter()
         tracker.record(epoch)
         records.append(time.perf_counter() - between)

@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> None:
     from commons.checks import refuse
     from commons.files import output_directory, write_csv
     from commons.tables import aligned
+    from sparse_training.devices import device_at_hand
     from sparse_training.runs.run import Run
 
     named = [source for source in args.source if ":" in source and not Path(source).exists()]
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
         refuse("space", " ".join(args.space), "with theta, along whose top eigenvector --line goes")
     if args.out and len({Path(source).name for source in args.source}) < len(args.source):
         refuse("source", " ".join(args.source), "of different names, by which the files in --out are told apart")
-    _check_device(args.device)
+    device_at_hand("device", args.device)
     for source in () if named else args.source:
         if not Run(Path(source)).epochs:
             refuse("source", source, "a run with saved networks", "train it with checkpoints")
@@ -89,17 +90,6 @@ def run(args: argparse.Namespace) -> None:
         for row in rows:
             if row["converged"] is False:
                 print(f"epoch {row['epoch']}, {row['quantity']}: NOT CONVERGED: {row['reason']}")
-
-
-def _check_device(name: str) -> None:
-    import torch
-
-    from commons.checks import refuse
-
-    try:
-        torch.zeros(1, device=name).item()
-    except (RuntimeError, AssertionError, NotImplementedError):
-        refuse("device", name, "a device at hand")
 
 
 def _of_run(args: argparse.Namespace, path: Path) -> "Networks":

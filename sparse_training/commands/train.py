@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
             summary = train(config, args.out, progress=show)
         except PreemptedError as stopped:
             print(stopped, file=sys.stderr)
-            return 0
+            return os.EX_TEMPFAIL  # 75: not done, and not a mistake, so that what waits for the network does not start
     if int(os.environ.get("RANK", 0)):
         return 0  # the first process of torchrun speaks for all
     print(

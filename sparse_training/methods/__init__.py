@@ -1,13 +1,14 @@
 """Training methods by name, each one class with the three moments of `Method`.
 
-They decide which weights are active and when; scores, schedules and the loop live elsewhere.
+They decide which weights are active and when; the loop that calls them lives in training/.
 """
 
 from commons.registry import Registry, subclass_of
 from sparse_training.methods.acdc import ACDC
 from sparse_training.methods.gmp import GMP
 from sparse_training.methods.iterative import IMP, LRR
-from sparse_training.methods.lifecycle import Method, Training
+from sparse_training.methods.lifecycle import Method, Start, Training
+from sparse_training.methods.pairing import unmet_need
 from sparse_training.methods.rigl import RiGL
 from sparse_training.methods.set import SET
 from sparse_training.methods.soft_threshold import STR
@@ -19,4 +20,18 @@ METHODS: Registry[type[Method]] = Registry(
     accept=subclass_of(Method),
 )
 
-__all__ = ["ACDC", "GMP", "IMP", "LRR", "METHODS", "SET", "STR", "Method", "RiGL", "Static", "Training"]
+__all__ = [
+    "ACDC",
+    "GMP",
+    "IMP",
+    "LRR",
+    "METHODS",
+    "SET",
+    "STR",
+    "Method",
+    "RiGL",
+    "Start",
+    "Static",
+    "Training",
+    "unmet_need",
+]

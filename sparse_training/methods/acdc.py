@@ -1,6 +1,6 @@
 """AC/DC: sparse and dense phases in turn, so that the support is chosen again and again; the last phase is sparse.
 
-Within a phase the support never changes.
+Within a phase the support stays the same.
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,14 @@ import torch
 
 from commons.checks import number
 from sparse_training.masks import Masks
-from sparse_training.methods.lifecycle import Method, Training
+from sparse_training.methods.lifecycle import Method, Start, Training
 from sparse_training.methods.schedules import alternating
-from sparse_training.methods.support import keep_largest, zero_state
+from sparse_training.methods.support import keep_largest
+from sparse_training.reparam import Sparse
+from sparse_training.reparam.optimizer_states import zero_state
 
 
-@dataclass
+@dataclass(frozen=True)
 class ACDC(Method):
     """Alternating compressed and decompressed training (Peste et al. 2021, section 4, constants of ImageNet).
 
@@ -24,7 +26,7 @@ class ACDC(Method):
     """
 
     name: ClassVar[str] = "acdc"
-    reparams: ClassVar[tuple[str, ...]] = ("sign-in", "ham", "pilot")
+    regrows: ClassVar[bool] = True
 
     warm_up: float = 0.1
     phase: float = 0.05
@@ -35,20 +37,25 @@ class ACDC(Method):
         number("method.phase", self.phase, above=0, at_most=1)
         number("method.final", self.final, above=0, at_most=1 - self.warm_up)
 
-    def begin(self, training: Training) -> None:
-        phases = alternating(training.total_steps, self.warm_up, self.phase, self.final)
-        self._dense_from = {phase.begin: phase.dense for phase in phases}
-        dense = training.dense_masks()
-        weights = {name: training.model.get_parameter(name).detach() for name in dense}
-        training.sparsify(dense if phases[0].dense else keep_largest(weights, training.config.mask.density))
+    def begin(self, start: Start) -> Sparse:
+        if self._turn(0, start.total_steps):
+            return start.sparsify(start.dense_masks())
+        weights = {name: start.model.get_parameter(name).detach() for name in start.prunable}
+        return start.sparsify(keep_largest(weights, start.density))
 
     def on_step(self, training: Training) -> None:
-        if training.step not in self._dense_from:
+        dense = self._turn(training.step, training.total_steps)
+        if dense is None:
             return
-        if self._dense_from[training.step]:
+        if dense:
             every = {name: torch.ones_like(mask) for name, mask in training.sparse.masks.items()}
             training.sparse.set_masks(Masks(every), training.optimizer)
             zero_state(training.optimizer)
         else:
-            masks = keep_largest(training.sparse.weights(), training.config.mask.density)
+            masks = keep_largest(training.sparse.weights(), training.density)
             training.sparse.set_masks(masks, training.optimizer)
+
+    def _turn(self, step: int, total_steps: int) -> bool | None:
+        """Whether the phase that begins at this step is dense, or None where no phase begins."""
+        phases = alternating(total_steps, self.warm_up, self.phase, self.final)
+        return next((phase.dense for phase in phases if phase.begin == step), None)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from commons.checks import number
-from sparse_training.methods.lifecycle import Method, Training
+from sparse_training.methods.lifecycle import Method, Start, Training
 from sparse_training.methods.schedules import cubic_density
 from sparse_training.methods.support import keep_largest
+from sparse_training.reparam import Sparse
 
 
-@dataclass
+@dataclass(frozen=True)
 class GMP(Method):
     """Zhu & Gupta 2017: dense until the share `begin_at` of training, at the target density from `end_at` on.
 
@@ -32,15 +33,15 @@ class GMP(Method):
         number("method.end_at", self.end_at, above=self.begin_at, at_most=1)
         number("method.every", self.every, at_least=1)
 
-    def begin(self, training: Training) -> None:
-        training.sparsify(training.dense_masks())
+    def begin(self, start: Start) -> Sparse:
+        return start.sparsify(start.dense_masks())
 
     def on_step(self, training: Training) -> None:
         first, last = (math.ceil(share * training.total_steps) for share in (self.begin_at, self.end_at))
         due = first <= training.step < last and (training.step - first) % self.every == 0
         if not due and training.step != last:
             return
-        target = training.config.mask.density
+        target = training.density
         density = target if training.step == last else cubic_density(training.done, target, self.begin_at, self.end_at)
         masks = keep_largest(training.sparse.weights(), density, within=training.sparse.masks)
         training.sparse.set_masks(masks, training.optimizer)

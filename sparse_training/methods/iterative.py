@@ -3,20 +3,21 @@
 Every level trains for the configured epochs; a pruned weight never comes back.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from commons.checks import number
-from sparse_training.methods.lifecycle import Method, Training
+from sparse_training.methods.lifecycle import Method, Start, Terms, Training
 from sparse_training.methods.schedules import levels
-from sparse_training.methods.support import keep_largest, zero_state
+from sparse_training.methods.support import keep_largest
+from sparse_training.reparam import Sparse
+from sparse_training.reparam.optimizer_states import zero_state
 
 
-@dataclass
+@dataclass(frozen=True)
 class LRR(Method):
     """Learning-rate rewinding (Renda et al. 2020): train, prune, go on from the trained weights with a new schedule.
 
@@ -34,23 +35,23 @@ class LRR(Method):
     def cycles(self, density: float) -> int:
         return len(levels(density, self.share))
 
-    def begin(self, training: Training) -> None:
-        training.sparsify(training.dense_masks())
+    def begin(self, start: Start) -> Sparse:
+        return start.sparsify(start.dense_masks())
 
     def on_step(self, training: Training) -> None:
         if training.step % training.cycle_steps or training.step == training.total_steps:
             return
-        density = levels(training.config.mask.density, self.share)[training.step // training.cycle_steps]
+        density = levels(training.density, self.share)[training.step // training.cycle_steps]
         masks = keep_largest(training.sparse.weights(), density, within=training.sparse.masks)
         self.rewind_weights(training)
         training.sparse.set_masks(masks, training.optimizer)
         zero_state(training.optimizer)
 
     def rewind_weights(self, training: Training) -> None:
-        """The weights stay as they were trained."""
+        """Leave the weights as they were trained."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class IMP(LRR):
     """Iterative magnitude pruning with weight rewinding (Frankle et al. 2020): each level starts from the same weights.
 
@@ -66,26 +67,31 @@ class IMP(LRR):
         super().__post_init__()
         number("method.rewind", self.rewind, at_least=0, below=1)
 
-    def begin(self, training: Training) -> None:
-        super().begin(training)
-        self._kept: dict[str, Tensor] = {}
-        self._keep_if_due(training)
+    def begin(self, start: Start) -> Sparse:
+        sparse = super().begin(start)
+        if self._due(0, start):
+            start.memory.update(_copies(sparse.model))
+        return sparse
 
     def on_step(self, training: Training) -> None:
-        self._keep_if_due(training)
+        if self._due(training.step, training):
+            training.memory.update(_copies(training.model))
         super().on_step(training)
 
+    @torch.no_grad()
     def rewind_weights(self, training: Training) -> None:
-        with torch.no_grad():
-            for name, value in training.model.state_dict().items():
-                value.copy_(self._kept[name])
+        for name, value in _tensors(training.model).items():
+            value.copy_(training.memory[name])
 
-    def _keep_if_due(self, training: Training) -> None:
-        if training.step == round(self.rewind * training.cycle_steps):
-            self._kept = {name: value.detach().clone() for name, value in training.model.state_dict().items()}
+    def _due(self, step: int, terms: Terms) -> bool:
+        """Whether the weights after this step are those that the levels rewind to."""
+        return step == round(self.rewind * terms.cycle_steps)
 
-    def state_dict(self) -> dict[str, Tensor]:
-        return self._kept
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._kept = dict(state)
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name; masks, which are boolean, are the support's and are not rewound."""
+    return {name: value for name, value in model.state_dict().items() if value.dtype != torch.bool}
+
+
+def _copies(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in _tensors(model).items()}

@@ -1,52 +1,77 @@
-"""What a training method is: three moments of a run at which it may act, and the state it takes through a restart.
+"""What a training method is: three moments of a run at which it may act, and what it sees there."""
 
-It never runs the loop: engine.py does, the same one for every method.
-"""
-
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from sparse_training.masks import Masks, prunable
-from sparse_training.reparam.sparse import Sparse
-
-if TYPE_CHECKING:
-    from sparse_training.data import Data
-    from sparse_training.runs.config import Config
+from sparse_training.masks import Masks
+from sparse_training.reparam import Reparam, Sparse, sparsify
 
 
-@dataclass
-class Training:
-    """A run in progress, as a method sees it.
+@dataclass(kw_only=True)
+class Terms:
+    """What a method knows of a run at any time.
 
-    step: optimizer steps finished, in [0, total_steps]; inside `on_step` the step just made is counted.
-    cycle_steps: steps of one pass through the learning-rate schedule; total_steps is `Method.cycles` of them.
-    start_masks: `start_masks()`, for `begin`: those that the configuration asks for, at its density.
-    sparse: the network with its masks, from `sparsify` on. optimizer: built after `Method.begin`, over every parameter
-    that the network then has. generator: the method's own CPU stream, kept through a restart.
+    density: the share of the prunable weights that the trained network is to keep, in (0, 1]. steps_per_epoch,
+    cycle_steps, total_steps: optimizer steps of an epoch, of one pass through the learning-rate schedule, and of the
+    whole run, which makes `Method.cycles` such passes. generator: the method's own random stream on the CPU.
+    memory: the method's own tensors by name, integers as 0-d int64. Generator and memory are kept through a restart.
     """
 
-    config: "Config"
-    data: "Data"
-    model: nn.Module
-    device: torch.device
+    density: float
     steps_per_epoch: int
     cycle_steps: int
     total_steps: int
     generator: torch.Generator
-    start_masks: Callable[[], Masks]
-    step: int = 0
-    sparse: Sparse = field(init=False)
-    optimizer: torch.optim.Optimizer = field(init=False)
-    dense_gradient: Callable[[], dict[str, Tensor]] = field(init=False)
-    """`dense_gradient()`: ∂loss/∂θ of every prunable weight on the present batch, off the mask too; for `on_gradient`.
+    memory: dict[str, Tensor]
 
-    Without a reparametrization it is the gradient at hand; with one the batch is passed once more, which leaves
-    buffers and random state as they were.
+
+@dataclass(kw_only=True)
+class Start(Terms):
+    """A run before its first step, as `Method.begin` sees it.
+
+    model: the plain network on its device. prunable: names of the weights that may be masked. reparam: how they are to
+    be written. start_masks: `start_masks()` are the masks that the configuration asks for, at its density.
     """
+
+    model: nn.Module
+    prunable: tuple[str, ...]
+    reparam: Reparam | None
+    start_masks: Callable[[], Masks]
+
+    def dense_masks(self) -> Masks:
+        """Masks under which every prunable weight is active."""
+        weights = {name: self.model.get_parameter(name) for name in self.prunable}
+        return Masks({name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()})
+
+    def sparsify(self, masks: Masks) -> Sparse:
+        """The network with these masks and the configured reparametrization, changed in place."""
+        return sparsify(self.model, masks, self.reparam)
+
+
+@dataclass(kw_only=True)
+class Training(Terms):
+    """A run in progress, as a method sees it.
+
+    sparse: the network with its masks. optimizer: holds every parameter of it, and is attached to it.
+    dense_gradient: `dense_gradient(x, y)` is ∂loss/∂θ of every prunable weight on a batch, by name, off the mask too;
+    without factors it is the gradient at hand, with factors the batch is passed once more, which leaves buffers and
+    the random state as they were. step: optimizer steps finished, in [0, total_steps]; inside `on_step` the step just
+    made is counted.
+    """
+
+    sparse: Sparse
+    optimizer: torch.optim.Optimizer
+    dense_gradient: Callable[[Tensor, Tensor], dict[str, Tensor]]
+    step: int = 0
+
+    @property
+    def model(self) -> nn.Module:
+        """The network as it trains."""
+        return self.sparse.model
 
     @property
     def epoch(self) -> int:
@@ -58,54 +83,39 @@ class Training:
         """Share of the training that is done, in [0, 1]."""
         return self.step / self.total_steps
 
-    def dense_masks(self) -> Masks:
-        """Masks under which every prunable weight is active; for `begin`."""
-        chosen = prunable(self.model, self.config.mask.include, self.config.mask.exclude)
-        return Masks({name: torch.ones_like(weight, dtype=torch.bool) for name, weight in chosen.items()})
 
-    def sparsify(self, masks: Masks) -> None:
-        """Give the network these masks and the configured reparametrization; to be called once, in `begin`."""
-        from sparse_training.reparam.sparse import sparsify
-
-        self.sparse = sparsify(self.model, masks, self.config.reparam)
-
-
-@dataclass
+@dataclass(frozen=True)
 class Method:
-    """A training method, written as a dataclass whose fields are its settings with their published defaults.
+    """A training method, written as a frozen dataclass whose fields are its settings with their published defaults.
 
-    A configuration holds an instance as the settings; each run trains with a copy of its own, which may keep state in
-    attributes that `begin` sets. The moments, in order:
+    What changes in a run is kept in `Training`, so that one method serves any number of runs. The moments, in order:
 
-        begin(training)         once, before the optimizer exists: choose masks and call training.sparsify(masks)
-        on_gradient(training)   after backward; True: the gradient is used up and the optimizer makes no step
-        on_step(training)       after the optimizer's step, with training.step already counting it
+        begin(start)                  once, before the optimizer exists: return start.sparsify(masks)
+        on_gradient(training, batch)  after backward on batch = (x, y); return True to skip the optimizer's step
+        on_step(training)             after the optimizer's step, with training.step already counting it
 
     Masks change by training.sparse.set_masks(masks, training.optimizer), and only so.
+
+    regrows: whether the method frees weights that are 0 and must be able to leave it. owns_weight: whether the method
+    writes the weights itself, so that no factors can. `pairing.unmet_need` decides by them which reparametrizations
+    the method works with.
     """
 
     name: ClassVar[str]
-    reparams: ClassVar[tuple[str, ...]] = ("sign-in", "ham", "spred", "pilot")
-    """Reparametrizations for which the method is defined."""
+    regrows: ClassVar[bool] = False
+    owns_weight: ClassVar[bool] = False
 
     def cycles(self, density: float) -> int:
         """How many times the run goes through the configured epochs and learning-rate schedule to reach a density."""
         return 1
 
-    def begin(self, training: Training) -> None:
-        """Masks of the configuration, at its density from the first step on."""
-        training.sparsify(training.start_masks())
+    def begin(self, start: Start) -> Sparse:
+        """Begin with the masks of the configuration, at its density from the first step on."""
+        return start.sparsify(start.start_masks())
 
-    def on_gradient(self, training: Training) -> bool:
-        """Nothing."""
+    def on_gradient(self, training: Training, batch: tuple[Tensor, Tensor]) -> bool:
+        """Change nothing, and let the optimizer make its step."""
         return False
 
     def on_step(self, training: Training) -> None:
-        """Nothing."""
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Tensors to save with a checkpoint, by name; integers as 0-d int64. Masks and generator are saved anyway."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state_dict` gave; called after `begin`."""
+        """Change nothing."""

@@ -1,10 +1,12 @@
 """RiGL: a sparse support that drops small weights and grows those with the largest gradients.
 
-The number of active weights of each layer never changes.
+The number of active weights of each layer stays the same.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar
+
+from torch import Tensor
 
 from commons.checks import number
 from sparse_training.masks import Masks
@@ -13,7 +15,7 @@ from sparse_training.methods.schedules import cosine_drop
 from sparse_training.methods.support import replace
 
 
-@dataclass
+@dataclass(frozen=True)
 class RiGL(Method):
     """Rigging the lottery (Evci et al. 2020, algorithm 1), by default from a random ERK mask.
 
@@ -23,7 +25,7 @@ class RiGL(Method):
     """
 
     name: ClassVar[str] = "rigl"
-    reparams: ClassVar[tuple[str, ...]] = ("sign-in", "ham", "pilot")
+    regrows: ClassVar[bool] = True
 
     every: int = 100
     fraction: float = 0.3
@@ -35,11 +37,11 @@ class RiGL(Method):
         number("method.fraction", self.fraction, above=0, at_most=1)
         number("method.end_at", self.end_at, above=0, at_most=1)
 
-    def on_gradient(self, training: Training) -> bool:
+    def on_gradient(self, training: Training, batch: tuple[Tensor, Tensor]) -> bool:
         drop = cosine_drop(training.done, self.fraction, self.end_at)
         if not training.step or training.step % self.every or not drop:
             return False
-        gradients, weights = training.dense_gradient(), training.sparse.weights()
+        gradients, weights = training.dense_gradient(*batch), training.sparse.weights()
         masks = {
             name: replace(weights[name], mask, int(drop * int(mask.sum())), gradients[name].abs())
             for name, mask in training.sparse.masks.items()

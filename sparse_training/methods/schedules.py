@@ -1,11 +1,12 @@
 """When and how much: densities, drop fractions and phases as functions of the share of training that is done.
 
-They know steps and shares, never weights.
+They are functions of steps and shares alone.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 def cubic_density(done: float, final: float, begin: float, end: float) -> float:
@@ -31,7 +32,8 @@ class Phase:
     dense: bool
 
 
-def alternating(steps: int, warm_up: float, length: float, final: float) -> list[Phase]:
+@lru_cache(maxsize=8)
+def alternating(steps: int, warm_up: float, length: float, final: float) -> tuple[Phase, ...]:
     """Dense warm-up, then sparse and dense phases in turn, then a final sparse phase; all in shares of `steps`.
 
     The phase before the final one is always dense; where the turn would make it sparse, it joins the dense one
@@ -42,7 +44,7 @@ def alternating(steps: int, warm_up: float, length: float, final: float) -> list
     bounds = [warm_up + i * (1 - final - warm_up) / turns for i in range(turns + 1)]
     dense = [True, *(turn % 2 == 1 or turn == turns - 1 for turn in range(turns)), False]
     ends = [*(min(round(share * steps), steps - 1) for share in bounds), steps]
-    return list(_merged(zip([0, *ends[:-1]], ends, dense, strict=True)))
+    return tuple(_merged(zip([0, *ends[:-1]], ends, dense, strict=True)))
 
 
 def _merged(parts: Iterator[tuple[int, int, bool]]) -> Iterator[Phase]:

@@ -1,6 +1,6 @@
 """SET: a sparse support that drops small weights and grows random ones, once an epoch.
 
-The number of active weights of each layer never changes.
+The number of active weights of each layer stays the same.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from sparse_training.methods.lifecycle import Method, Training
 from sparse_training.methods.support import replace
 
 
-@dataclass
+@dataclass(frozen=True)
 class SET(Method):
     """Sparse evolutionary training (Mocanu et al. 2018), by default from a random ERK mask.
 
@@ -23,7 +23,7 @@ class SET(Method):
     """
 
     name: ClassVar[str] = "set"
-    reparams: ClassVar[tuple[str, ...]] = ("sign-in", "ham", "pilot")
+    regrows: ClassVar[bool] = True
 
     fraction: float = 0.3
 

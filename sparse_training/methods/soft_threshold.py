@@ -1,6 +1,6 @@
 """STR: every layer learns the threshold below which its weights are zero, and so the layers' densities.
 
-Its density is an outcome, never a setting.
+Its density follows from training and cannot be set.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ from torch.nn.utils import parametrize
 
 from commons.checks import number
 from sparse_training.masks import Masks
-from sparse_training.methods.lifecycle import Method, Training
+from sparse_training.methods.lifecycle import Method, Start, Training
+from sparse_training.reparam import Sparse
 
 
 class SoftThreshold(nn.Module):
@@ -30,7 +31,7 @@ class SoftThreshold(nn.Module):
         return u.abs() > self.s.sigmoid()
 
 
-@dataclass
+@dataclass(frozen=True)
 class STR(Method):
     """Soft threshold reparametrization (Kusupati et al. 2020): s starts far below 0 and weight decay pulls it up.
 
@@ -41,20 +42,21 @@ class STR(Method):
     """
 
     name: ClassVar[str] = "str"
-    reparams: ClassVar[tuple[str, ...]] = ("ham",)
+    owns_weight: ClassVar[bool] = True
 
     initial: float = -3200.0
 
     def __post_init__(self) -> None:
         number("method.initial", self.initial)
 
-    def begin(self, training: Training) -> None:
-        training.sparsify(training.dense_masks())
-        for name in training.sparse.masks:
+    def begin(self, start: Start) -> Sparse:
+        sparse = start.sparsify(start.dense_masks())
+        for name in start.prunable:
             owner, _, attribute = name.rpartition(".")
-            module = training.model.get_submodule(owner)
-            threshold = SoftThreshold(self.initial).to(training.device)
+            module = start.model.get_submodule(owner)
+            threshold = SoftThreshold(self.initial).to(module.get_parameter(attribute).device)
             parametrize.register_parametrization(module, attribute, threshold)
+        return sparse
 
     def on_step(self, training: Training) -> None:
         if training.step == training.total_steps:

@@ -1,7 +1,4 @@
-"""Training with one mask from the first step to the last; with density 1 this is dense training.
-
-It never changes the support.
-"""
+"""Training with one mask from the first step to the last; with density 1 this is dense training."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,8 +6,8 @@ from typing import ClassVar
 from sparse_training.methods.lifecycle import Method
 
 
-@dataclass
+@dataclass(frozen=True)
 class Static(Method):
-    """Every moment as `Method` has it."""
+    """Each moment does what `Method` says: the masks of the configuration stay throughout."""
 
     name: ClassVar[str] = "static"

@@ -31,12 +31,3 @@ def replace(weight: Tensor, mask: Tensor, count: int, growth: Tensor) -> Tensor:
     kept = highest(torch.where(mask, weight.abs(), -torch.inf).flatten(), active - count).view_as(mask)
     grown = highest(torch.where(kept, -torch.inf, growth).flatten(), count).view_as(mask)
     return kept | grown
-
-
-@torch.no_grad()
-def zero_state(optimizer: torch.optim.Optimizer) -> None:
-    """Set momentum and running averages of every parameter to 0; step counts stay."""
-    for state in optimizer.state.values():
-        for key, value in state.items():
-            if isinstance(value, Tensor) and key != "step":
-                value.zero_()

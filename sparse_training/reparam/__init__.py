@@ -1,14 +1,14 @@
-"""How a weight is written or stepped: Sign-In, and HAM, spred and PILoT beside it; `sparsify` puts one on a network.
-
-No reparametrization knows a schedule or a mask's origin.
-"""
+"""How a weight is written or stepped: Sign-In, and HAM, spred and PILoT beside it; `sparsify` puts one on a network."""
 
 from commons.registry import Registry, subclass_of
-from sparse_training.reparam.base import Factors, Reparam
+from sparse_training.reparam.base import Reparam
+from sparse_training.reparam.building import sparsify
+from sparse_training.reparam.factors import Factors
 from sparse_training.reparam.ham import HAM
+from sparse_training.reparam.layer import Layer
 from sparse_training.reparam.pilot import PILoT
 from sparse_training.reparam.sign_in import SignIn
-from sparse_training.reparam.sparse import Layer, Sparse, sparsify
+from sparse_training.reparam.sparse import Sparse
 from sparse_training.reparam.spred import Spred
 
 REPARAMS: Registry[type[Reparam]] = Registry(

@@ -1,7 +1,4 @@
-"""HAM, hyperbolic aware minimization (arXiv 2506.02630): a multiplicative step on θ after each optimizer step.
-
-It keeps no second factor and no state of its own.
-"""
+"""HAM, hyperbolic aware minimization (arXiv 2506.02630): a multiplicative step on θ after each optimizer step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +7,8 @@ from typing import ClassVar
 import torch
 
 from commons.checks import number
-from sparse_training.reparam.base import Reparam
-from sparse_training.reparam.sparse import Layer
+from sparse_training.reparam.base import Reparam, learning_rates
+from sparse_training.reparam.layer import Layer
 
 LARGEST_EXPONENT = 5.0
 
@@ -20,8 +17,8 @@ LARGEST_EXPONENT = 5.0
 class HAM(Reparam):
     """θ ← θ · exp(clip(η(−α sign(θ) ∇L − decay), ±5)) after each step of any optimizer with learning rate η.
 
-    ∇L: the gradient that the step used. decay: the paper's β, which shrinks weights at the rate η · decay; it is no
-    relation of Sign-In's β.
+    ∇L is the gradient that the step used. decay is the paper's β, which shrinks weights at the rate η · decay; it has
+    nothing to do with Sign-In's β.
 
     Raises:
         InputError: alpha or decay is negative.
@@ -37,11 +34,11 @@ class HAM(Reparam):
         number("decay", self.decay, at_least=0)
 
     def after_step(self, layers: Sequence[Layer], optimizer: torch.optim.Optimizer) -> None:
-        rate = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+        rates = learning_rates(optimizer)
         for layer in layers:
             (theta,) = layer.parameters
             if theta.grad is None:
                 continue
-            lr = rate[id(theta)]
+            lr = rates[id(theta)]
             exponent = theta.sign().mul_(theta.grad).mul_(-self.alpha * lr).sub_(self.decay * lr)
             theta.mul_(exponent.clamp_(-LARGEST_EXPONENT, LARGEST_EXPONENT).exp_())

@@ -1,6 +1,6 @@
 """PILoT (Jacobs & Burkholz 2025, arXiv 2408.09966): θ = m ⊙ w from m² − w² = β, with a decay that follows a target.
 
-It never returns to the orbit it starts from.
+Its factors are never put back to the orbit on which they start.
 """
 
 from collections.abc import Sequence
@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from commons.checks import number
-from sparse_training.reparam.base import Factors, Reparam
+from sparse_training.reparam.base import Reparam, learning_rates
+from sparse_training.reparam.factors import Factors
+from sparse_training.reparam.layer import Layer
 from sparse_training.reparam.sign_in import Orbit
-from sparse_training.reparam.sparse import Layer
 
 
 class Decaying(Orbit):
-    """The chart of Sign-In with the present strength of the decay, a buffer that is saved."""
+    """The chart of Sign-In, with the present strength of the decay as a buffer that is saved."""
 
     strength: Tensor
 
@@ -39,6 +40,7 @@ class PILoT(Reparam):
     """
 
     name: ClassVar[str] = "pilot"
+    is_chart: ClassVar[bool] = True
     decay_share: ClassVar[float] = 0.5
 
     beta: float = 1.0
@@ -58,11 +60,11 @@ class PILoT(Reparam):
         return [Decaying(mask, self.beta, self.strength) for mask in masks]
 
     def after_step(self, layers: Sequence[Layer], optimizer: torch.optim.Optimizer) -> None:
-        rate = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+        rates = learning_rates(optimizer)
         for layer in layers:
             assert isinstance(layer.factors, Decaying)
             for factor in layer.parameters:
-                factor.mul_((1 - rate[id(factor)] * layer.factors.strength).to(factor.dtype))
+                factor.mul_((1 - rates[id(factor)] * layer.factors.strength).to(factor.dtype))
 
     def reset(self, layers: Sequence[Layer], optimizer: torch.optim.Optimizer | None) -> None:
         """Move the strength toward the target; the factors stay."""

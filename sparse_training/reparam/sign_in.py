@@ -1,6 +1,6 @@
 """Sign-In (Gadhikar et al. 2025): θ = m ⊙ w with m² − w² = β, put back to that orbit by the reset.
 
-It never moves θ by more than one rounding; when to reset is the caller's choice.
+The reset moves θ by one rounding at most; when to reset is the caller's choice.
 """
 
 from collections.abc import Sequence
@@ -10,24 +10,38 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from commons.checks import choice, number
-from sparse_training.reparam.base import Factors, Reparam
-from sparse_training.reparam.sparse import Layer
+from commons.checks import choice, number, refuse
+from sparse_training.reparam.base import Reparam
+from sparse_training.reparam.factors import Factors
+from sparse_training.reparam.layer import Layer
+from sparse_training.reparam.optimizer_states import Kind, known_kinds
 from theory import reset
 
 MOMENTA = ("keep", "zero", "transport")
 
 
 class Orbit(Factors):
-    """m = √((√(4θ² + β²) + β)/2), w = θ/m: the point of the orbit m² − w² = β, m > 0, over θ."""
+    """m = √((√(4θ² + β²) + β)/2), w = θ/m: the point of the orbit m² − w² = β, m > 0, over θ.
+
+    Factors in half precision are computed in float32 and rounded once each, w after m, so that m ⊙ w is within one
+    unit in the last place of θ. In float16 this needs β ≤ 1: a larger m makes w underflow before θ does.
+    """
 
     def __init__(self, mask: Tensor, beta: float) -> None:
         super().__init__(mask)
         self.beta = beta
 
     def split(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        m, w = reset(theta, self.beta, xp=torch)
-        return m, w
+        if theta.dtype == torch.float16 and self.beta > 1:
+            refuse(
+                "beta", self.beta, "at most 1, as float16 factors need", "use bfloat16 or float32, or a smaller beta"
+            )
+        wide = _widened(theta)
+        m, w = reset(wide, self.beta, xp=torch)
+        if wide is theta:
+            return m, w
+        m = m.to(theta.dtype)
+        return m, (wide / m).to(theta.dtype)
 
 
 @dataclass(frozen=True)
@@ -35,18 +49,21 @@ class SignIn(Reparam):
     """θ = m ⊙ w, under whose flow dθ = −√(4θ² + β²) ∇L dt while m² − w² = β.
 
     beta: one number for every layer, or (first, last) with a geometric progression from input to output; Theorem 5.2
-    asks for larger ones toward the output.
-    momentum: what a reset does to the optimizer's averages: "keep" them, "zero" them, or "transport" them, that is
-    rewrite them as if the gradients ∂L/∂θ behind them had met the new factors.
+    asks for a larger β toward the output.
+    momentum: what a reset does to the optimizer's averages. "keep" leaves them, "zero" sets them to 0, and
+    "transport" rewrites them as if the gradients ∂L/∂θ behind them had met the new factors. The last two need an
+    optimizer whose state is known, see `optimizer_states.STATES`; averages that are neither of gradients nor of their
+    squares stay as they are in a transport.
 
     Under SGD without momentum, with learning rate η, decay λ' of the factors and g = ∂L/∂θ, one step takes
     β to β((1 − ηλ')² − η²g²), exactly; this is why resets are needed.
 
     Raises:
-        InputError: beta is not positive, or an unknown momentum.
+        InputError: beta is not positive, or momentum is none of the three.
     """
 
     name: ClassVar[str] = "sign-in"
+    is_chart: ClassVar[bool] = True
     decay_share: ClassVar[float] = 0.5
 
     beta: float | tuple[float, float] = 1.0
@@ -65,40 +82,57 @@ class SignIn(Reparam):
     def factors(self, masks: Sequence[Tensor]) -> list[Factors]:
         return [Orbit(mask, beta) for mask, beta in zip(masks, self.betas(len(masks)), strict=True)]
 
+    def check_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        if self.momentum == "keep":
+            return
+        kinds = known_kinds(optimizer, f"momentum={self.momentum!r}")
+        if self.momentum == "transport" and Kind.SHARED in kinds.values():
+            name = type(optimizer).__name__
+            refuse("optimizer", name, "one with averages for each weight alone, as momentum='transport' asks")
+
     def reset(self, layers: Sequence[Layer], optimizer: torch.optim.Optimizer | None) -> None:
         """Put every layer's factors back to m² − w² = β with m > 0; θ moves by one rounding at most."""
         for layer in layers:
             assert layer.factors is not None
             m, w = layer.parameters
-            new = layer.factors.right_inverse(m * w)
+            new_m, new_w = layer.factors.right_inverse(m * w)
             if optimizer is not None and self.momentum == "zero":
                 for tensor in layer.states(optimizer):
                     tensor.zero_()
             elif optimizer is not None and self.momentum == "transport":
-                _transport((m, w), new, optimizer)
-            m.copy_(new[0])
-            w.copy_(new[1])
+                _transport((m, w), (new_m, new_w), optimizer)
+            m.copy_(new_m)
+            w.copy_(new_w)
 
 
 def _transport(
-    old: tuple[torch.nn.Parameter, ...], new: tuple[Tensor, Tensor], optimizer: torch.optim.Optimizer
+    old: tuple[torch.nn.Parameter, torch.nn.Parameter],
+    new: tuple[Tensor, Tensor],
+    optimizer: torch.optim.Optimizer,
 ) -> None:
-    """Averages (a_m, a_w) of (g w, g m) become (G w′, G m′), G = (a_m w + a_w m)/(m² + w²), the average of g itself.
+    """Rewrite the averages of gradients and of squared gradients of one layer for the new factors.
 
-    Averages of squares likewise, with the squares of the factors.
+    An average (a_m, a_w) of the gradients (g w, g m) becomes (G w′, G m′), where G = (a_m w + a_w m)/(m² + w²) is the
+    average of g itself. An average of squares becomes (S w′², S m′²), where S = (a_m + a_w)/(m² + w²).
     """
-    m, w = old
-    for key, of_m in optimizer.state[m].items():
-        of_w = optimizer.state[w][key]
-        if not isinstance(of_m, Tensor) or of_m.shape != m.shape:
+    kinds = known_kinds(optimizer, "momentum='transport'")
+    m, w = (_widened(factor) for factor in old)
+    new_m, new_w = (_widened(factor) for factor in new)
+    total = m * m + w * w
+    for key, kind in kinds.items():
+        of_m, of_w = (optimizer.state[factor].get(key) if factor in optimizer.state else None for factor in old)
+        if of_m is None or of_w is None or kind not in (Kind.FIRST, Kind.SECOND):
             continue
-        if "sq" in key:
-            total = m * m + w * w
+        if kind is Kind.SECOND:
             average = torch.where(total > 0, (of_m + of_w) / total, 0.0)
-            of_m.copy_(average * new[1] ** 2)
-            of_w.copy_(average * new[0] ** 2)
+            of_m.copy_(average * new_w**2)
+            of_w.copy_(average * new_m**2)
         else:
-            total = m * m + w * w
             average = torch.where(total > 0, (of_m * w + of_w * m) / total, 0.0)
-            of_m.copy_(average * new[1])
-            of_w.copy_(average * new[0])
+            of_m.copy_(average * new_w)
+            of_w.copy_(average * new_m)
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    """The tensor itself, or its float32 copy where it has half precision."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

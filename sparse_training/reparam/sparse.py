@@ -1,10 +1,14 @@
-"""`sparsify`: a network that keeps its masks under any optimizer, reparametrized or not, and merges to a plain one.
+"""`Sparse`: a network that keeps its masks under any optimizer, reparametrized or not, and merges to a plain one.
 
-It never chooses a mask and never steps an optimizer.
+What is proved: where a weight is a product of two or more factors that are 0, every gradient of a factor is 0, so an
+optimizer that treats each entry by itself and uses first-order gradients leaves it at 0. What is enforced: after each
+step every weight, every factor and every state tensor that is known to hold one entry a weight is set to 0 off the
+mask, whatever the optimizer does (`optimizer_states.STATES` says which tensors these are).
 """
 
 import copy
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,42 +16,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from commons.checks import refuse
+from commons.checks import InputError, refuse
 from sparse_training.masks import Masks
-from sparse_training.reparam.base import Factors, Reparam
+from sparse_training.reparam.base import Reparam
+from sparse_training.reparam.layer import Layer
 
 
 @dataclass
-class Layer:
-    """One masked weight: where it lives in the network and which of its entries are active."""
+class _Watch:
+    """Whether an optimizer has stepped since `after_step` last acted, and whether each step calls it by itself."""
 
-    name: str
-    module: nn.Module
-    attribute: str
-    mask: Tensor
-    factors: Factors | None = None
-
-    @property
-    def theta(self) -> Tensor:
-        """The merged weight; the parameter itself where nothing is parametrized."""
-        theta: Tensor = getattr(self.module, self.attribute)
-        return theta
-
-    @property
-    def parameters(self) -> tuple[nn.Parameter, ...]:
-        """What the optimizer holds of this weight: θ, or (m, w)."""
-        if not parametrize.is_parametrized(self.module, self.attribute):
-            return (self.module._parameters[self.attribute],)  # type: ignore[return-value]
-        entry: Any = self.module.parametrizations[self.attribute]  # type: ignore[index]
-        return (entry.original0, entry.original1) if entry.is_tensor is False else (entry.original,)
-
-    def states(self, optimizer: torch.optim.Optimizer) -> list[Tensor]:
-        """The optimizer's tensors of the shape of the weight: momentum, running averages."""
-        shape = self.mask.shape
-        held = (optimizer.state[p] for p in self.parameters if p in optimizer.state)
-        return [
-            value for state in held for value in state.values() if isinstance(value, Tensor) and value.shape == shape
-        ]
+    stepped: bool
+    attached: bool = False
 
 
 class Sparse:
@@ -59,7 +39,22 @@ class Sparse:
     def __init__(self, model: nn.Module, layers: list[Layer], reparam: Reparam | None, names: list[str]) -> None:
         self.model, self.reparam, self._layers = model, reparam, layers
         self._names = names
-        self._known: torch.optim.Optimizer | None = None  # the optimizer last seen to hold the present weights
+        self._watches: weakref.WeakKeyDictionary[torch.optim.Optimizer, _Watch] = weakref.WeakKeyDictionary()
+        self._versions = self._written()
+
+    def __repr__(self) -> str:
+        masks, how = self.masks, "plain weights" if self.reparam is None else repr(self.reparam)
+        counts = f"{len(masks)} masked weights, {masks.active:,} of {masks.total:,} entries active"
+        return f"Sparse({type(self.model).__name__}, {counts}, density {masks.density:.4%}, {how})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy knows no optimizer, because those that exist hold the parameters of the original."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_watches", "_versions")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._watches = weakref.WeakKeyDictionary()
+        self._versions = self._written()
 
     @property
     def reparametrized(self) -> bool:
@@ -77,91 +72,177 @@ class Sparse:
             return {layer.name: layer.theta.detach() for layer in self._layers}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The state dict of the plain network, as `merge` would have it, without building one."""
+        """The state dict of the plain network, as that of `merge()`, without building one."""
         state, merged = self.model.state_dict(), self.weights()
         return {name: merged[name] if name in merged else state[name] for name in self._names}
 
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
+        """Take the weights of a plain network, such as `state_dict` gives; factors are those of the chart at θ.
+
+        The masks stay. To go on with training bit for bit, load `model.state_dict()` instead, which holds the factors
+        themselves and the masks.
+
+        Raises:
+            InputError: names or shapes that are not the network's, or a weight that is not 0 off its mask; nothing is
+                loaded then.
+        """
+        present = self.state_dict()
+        for name in (*present, *state_dict):
+            if name not in state_dict or name not in present:
+                refuse("state_dict", name, "a name of both the state and the network")
+            if state_dict[name].shape != present[name].shape:
+                shape = tuple(state_dict[name].shape)
+                refuse(f"state_dict[{name!r}].shape", shape, f"the shape {tuple(present[name].shape)} of the network's")
+        for layer in self._layers:
+            outside = int((state_dict[layer.name].to(layer.mask.device) != 0)[~layer.mask].sum())
+            if outside:
+                hint = "sparsify the network with the masks of that state"
+                refuse(f"state_dict[{layer.name!r}]", f"{outside} non-zero weights", "0 off the network's masks", hint)
+            if layer.factors is None and parametrize.is_parametrized(layer.module, layer.attribute):
+                raise InputError(f"{layer.name} is written by the training method, so a plain weight cannot be loaded")
+        masked = {layer.name: layer for layer in self._layers}
+        own = self.model.state_dict()
+        for name, value in state_dict.items():
+            if name not in masked:
+                own[name].copy_(value)
+                continue
+            layer = masked[name]
+            theta = value.to(layer.mask.device, layer.theta.dtype)
+            new = (theta,) if layer.factors is None else layer.factors.right_inverse(theta)
+            for parameter, factor in zip(layer.parameters, new, strict=True):
+                parameter.copy_(factor)
+        self._versions = self._written()
+
     def load_masks(self, masks: Masks) -> None:
-        """Take masks as the support that the weights already have; nothing is zeroed or grown."""
-        check_same_layers(masks, self.masks)
-        for layer in self._layers:
-            layer.mask = _like(masks[layer.name], layer.mask)
-            if layer.factors is not None:
-                layer.factors.mask = layer.mask
-
-    @torch.no_grad()
-    def after_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Keep inactive weights and their optimizer state at exactly 0; to be called after each optimizer step.
-
-        Raises:
-            InputError: the optimizer holds none of the weights as they are written now.
-        """
-        self._check(optimizer)
-        if self.reparam is not None:
-            self.reparam.after_step(self._layers, optimizer)
-        for layer in self._layers:
-            if layer.factors is None:
-                off = ~layer.mask
-                for tensor in (*layer.parameters, *layer.states(optimizer)):
-                    tensor.masked_fill_(off, 0.0)
-
-    @torch.no_grad()
-    def reset(self, optimizer: torch.optim.Optimizer | None = None) -> None:
-        """Redistribute the factors at unchanged θ, as the reparametrization has it; nothing without one.
-
-        Raises:
-            InputError: as `after_step`.
-        """
-        if optimizer is not None:
-            self._check(optimizer)
-        if self.reparam is not None:
-            self.reparam.reset(self._layers, optimizer)
-
-    def _check(self, optimizer: torch.optim.Optimizer) -> None:
-        """An optimizer built before `sparsify` steps tensors that the network no longer reads."""
-        if optimizer is self._known:
-            return
-        held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-        if self._layers and not any(id(p) in held for layer in self._layers for p in layer.parameters):
-            refuse("optimizer", type(optimizer).__name__, "built over the sparse network", "build it after sparsify")
-        self._known = optimizer
-
-    @torch.no_grad()
-    def set_masks(self, masks: Masks, optimizer: torch.optim.Optimizer | None = None) -> None:
-        """Change the support: what is dropped becomes 0 with its optimizer state, what is grown starts at θ = 0.
-
-        Grown Sign-In weights start at m = √β, w = 0. Optimizer state is 0 wherever the support changed.
+        """Take masks as the support that the weights already have; nothing is zeroed or grown.
 
         Raises:
             InputError: masks of other layers or shapes.
         """
         check_same_layers(masks, self.masks)
         for layer in self._layers:
-            new = _like(masks[layer.name], layer.mask)
+            layer.use_mask(like(masks[layer.name], layer.mask))
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let every step of the optimizer be followed by `after_step`, which then need not be called.
+
+        Calling it all the same changes nothing, and neither does a second `attach`.
+
+        Raises:
+            InputError: as `after_step`.
+        """
+        seen = optimizer in self._watches
+        watch = self._watch(optimizer)
+        watch.attached, watch.stepped = True, seen and watch.stepped
+
+    @torch.no_grad()
+    def after_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let the reparametrization follow a step, and keep inactive weights, factors and their state at exactly 0.
+
+        To be called after each step of an optimizer that is not attached. The reparametrization acts only if the
+        optimizer has made a step since the last call: not, for example, where `torch.amp.GradScaler` skipped it.
+
+        Raises:
+            InputError: the optimizer holds none of the weights as they are written now, or the reparametrization
+                cannot work with it.
+        """
+        watch = self._watch(optimizer)
+        held = self._held(optimizer)
+        if watch.stepped and self.reparam is not None:
+            self.reparam.after_step(held, optimizer)
+        watch.stepped = False
+        for layer in held:
+            layer.hold(optimizer)
+
+    @torch.no_grad()
+    def reset(self, optimizer: torch.optim.Optimizer | None = None) -> None:
+        """Redistribute the factors at unchanged θ, as the reparametrization has it; without one nothing happens.
+
+        Raises:
+            InputError: as `after_step`.
+        """
+        if optimizer is not None:
+            self._watch(optimizer)
+        if self.reparam is not None:
+            self.reparam.reset(self._layers, optimizer)
+        self._versions = self._written()
+
+    def _watch(self, optimizer: torch.optim.Optimizer) -> _Watch:
+        """What is known of an optimizer; one that is seen for the first time is checked and watched from then on."""
+        known = self._watches.get(optimizer)
+        if known is not None:
+            return known
+        if self._layers and not self._held(optimizer):
+            refuse("optimizer", type(optimizer).__name__, "built over the sparse network", "build it after sparsify")
+        if self.reparam is not None:
+            self.reparam.check_optimizer(optimizer)
+        watch = self._watches[optimizer] = _Watch(self._seems_stepped(optimizer))
+        itself = weakref.ref(self)
+
+        def stepped(optimizer: torch.optim.Optimizer, *_: object) -> None:
+            sparse, found_inf = itself(), getattr(optimizer, "found_inf", None)
+            if sparse is None or (found_inf is not None and bool(found_inf)):  # a fused step that was skipped inside
+                return
+            watch.stepped = True
+            if watch.attached:
+                sparse.after_step(optimizer)
+
+        optimizer.register_step_post_hook(stepped)
+        return watch
+
+    def _held(self, optimizer: torch.optim.Optimizer) -> list[Layer]:
+        """The layers whose weights the optimizer steps."""
+        held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        return [layer for layer in self._layers if any(id(p) in held for p in layer.parameters)]
+
+    def _seems_stepped(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether an optimizer that nobody watched has made a step: it wrote to weights, and with finite gradients."""
+        parameters = [parameter for layer in self._held(optimizer) for parameter in layer.parameters]
+        wrote = self._written() != self._versions or any(optimizer.state.get(p) for p in parameters)
+        return wrote and all(bool(p.grad.isfinite().all()) for p in parameters if p.grad is not None)
+
+    def _written(self) -> list[int]:
+        """How often each parameter has been written to, as torch counts it."""
+        return [parameter._version for layer in self._layers for parameter in layer.parameters]
+
+    @torch.no_grad()
+    def set_masks(self, masks: Masks, optimizer: torch.optim.Optimizer | None = None) -> None:
+        """Change the support: what is dropped becomes 0 with its optimizer state, what is grown starts at θ = 0.
+
+        A grown Sign-In weight starts at m = √β, w = 0. Optimizer state with one entry a weight is 0 wherever the
+        support changed.
+
+        Raises:
+            InputError: masks of other layers or shapes.
+        """
+        check_same_layers(masks, self.masks)
+        for layer in self._layers:
+            new = like(masks[layer.name], layer.mask)
             unchanged, grown = layer.mask & new, new & ~layer.mask
             for tensor in layer.states(optimizer) if optimizer is not None else ():
                 tensor.masked_fill_(~unchanged, 0.0)
             for parameter in layer.parameters:
                 parameter.masked_fill_(~unchanged, 0.0)
-            layer.mask = new
+            layer.use_mask(new)
             if layer.factors is not None:
-                layer.factors.mask = new
                 start = layer.factors.right_inverse(torch.zeros_like(layer.theta))
                 for parameter, value in zip(layer.parameters, start, strict=True):
                     parameter.copy_(torch.where(grown, value, parameter))
+        self._versions = self._written()
 
     def mask_gradients(self) -> None:
-        """Set the gradients of inactive weights to 0, for a norm over the active ones."""
+        """Set the gradients of inactive weights and factors to 0, for a norm over the active ones."""
         for layer in self._layers:
             for parameter in layer.parameters:
-                if parameter.grad is not None and layer.factors is None:
+                if parameter.grad is not None:
                     parameter.grad.masked_fill_(~layer.mask, 0.0)
 
     def dense_gradient(self, loss: Callable[[], Tensor]) -> dict[str, Tensor]:
-        """∂loss/∂θ of every masked weight, inactive entries too.
+        """∂loss/∂θ of every masked weight by its name, inactive entries too; shapes and dtypes of the weights.
 
-        Without a reparametrization this is the gradient at hand. With one, loss() is evaluated once more, and the
-        network's buffers, its gradients and the random state stay as they were.
+        Without factors this is the gradient at hand. With factors loss() is evaluated once more, and the network's
+        buffers, its gradients and the random state stay as they were.
         """
         if all(layer.factors is None for layer in self._layers):
             return {layer.name: layer.parameters[0].grad for layer in self._layers}  # type: ignore[misc]
@@ -198,8 +279,8 @@ class Sparse:
     def parameter_groups(self, weight_decay: float, *, vectors: bool = True) -> list[dict[str, Any]]:
         """Parameter groups for an optimizer under which θ decays as a plain weight with `weight_decay` does.
 
-        A decay λ of both factors acts as 2λ on θ = m w, so each Sign-In factor gets half. vectors: False leaves
-        biases and normalisations without decay.
+        Each factor gets the share of it that the reparametrization states: a decay λ of both factors of θ = m w acts
+        as 2λ on θ, so each factor of Sign-In gets half. vectors: False leaves biases and normalisations without decay.
         """
         share = 1.0 if self.reparam is None else self.reparam.decay_share
         own = {id(p) for layer in self._layers if layer.factors is not None for p in layer.parameters}
@@ -210,38 +291,7 @@ class Sparse:
         return [{"params": parameters, "weight_decay": decay} for decay, parameters in decays.items()]
 
 
-@torch.no_grad()
-def sparsify(model: nn.Module, masks: Masks, reparam: Reparam | None = None) -> Sparse:
-    """Zero the inactive weights of a network and write the others as `reparam` has it; in place.
-
-    masks: bool by parameter name; other parameters are left alone. Move the network to its device before.
-
-    Raises:
-        InputError: masks that do not fit, a reparam that is none, a network that is sparse already, or a
-            reparametrized weight that two modules share.
-    """
-    if not isinstance(reparam, Reparam | None):
-        refuse("reparam", reparam, "a reparametrization", "pass an object such as SignIn(beta=1.0), or None")
-    if any(isinstance(module, Factors) for module in model.modules()):
-        refuse("model", type(model).__name__, "a plain network: it is reparametrized already", "merge() gives one")
-    masks.check(model)
-    names = list(model.state_dict())
-    layers = []
-    for name in masks:
-        owner, _, attribute = name.rpartition(".")
-        module = model.get_submodule(owner)
-        parameter = module.get_parameter(attribute)
-        layers.append(Layer(name, module, attribute, _like(masks[name], parameter)))
-        parameter.masked_fill_(~layers[-1].mask, 0.0)
-    charts = None if reparam is None else reparam.factors([layer.mask for layer in layers])
-    for layer, chart in zip(layers, charts or (), strict=charts is not None):
-        _refuse_shared(model, layer)
-        parametrize.register_parametrization(layer.module, layer.attribute, chart)
-        layer.factors = chart
-    return Sparse(model, layers, reparam, names)
-
-
-def _like(mask: Tensor, model: Tensor) -> Tensor:
+def like(mask: Tensor, model: Tensor) -> Tensor:
     """mask on the device and with the strides of model; the same tensor where it has them."""
     if mask.device == model.device and mask.stride() == model.stride():
         return mask
@@ -253,10 +303,3 @@ def check_same_layers(masks: Masks, known: Masks) -> None:
     given, expected = ([(name, tuple(mask.shape)) for name, mask in m.items()] for m in (masks, known))
     if given != expected:
         refuse("masks", given, f"those of the present layers, {expected}")
-
-
-def _refuse_shared(model: nn.Module, layer: Layer) -> None:
-    parameter = layer.module._parameters[layer.attribute]
-    names = [name for name, p in model.named_parameters(remove_duplicate=False) if p is parameter]
-    if len(names) > 1:
-        refuse("model", " = ".join(names), "free of reparametrized weights that two modules share")

@@ -1,6 +1,6 @@
 """spred (Ziyin & Wang 2023): θ = u ⊙ v, whose ordinary weight decay is an L1 penalty on θ.
 
-It starts balanced, and has no reset.
+It starts with |u| = |v|, and its reset does nothing.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from sparse_training.reparam.base import Factors, Reparam
+from sparse_training.reparam.base import Reparam
+from sparse_training.reparam.factors import Factors
 
 
 class Balanced(Factors):
@@ -24,10 +25,12 @@ class Balanced(Factors):
 class Spred(Reparam):
     """θ = u ⊙ v with |u| = |v| at the start, so that decay λ of both, ½λ(u² + v²), is the penalty λ|θ| (theorem 1).
 
-    The whole weight decay acts on each factor: as an L1 penalty it has no plain counterpart to match.
+    The whole weight decay acts on each factor, because an L1 penalty has no plain weight decay that it could match.
     """
 
     name: ClassVar[str] = "spred"
+    is_chart: ClassVar[bool] = True
+    leaves_zero: ClassVar[bool] = False  # at u = v = 0 both gradients vanish
 
     def factors(self, masks: Sequence[Tensor]) -> list[Factors]:
         return [Balanced(mask) for mask in masks]

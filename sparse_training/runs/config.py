@@ -11,7 +11,7 @@ from typing import Any
 from commons.checks import choice, number, refuse
 from commons.files import read_text
 from commons.registry import Registry
-from sparse_training.methods import METHODS, Method, Static
+from sparse_training.methods import METHODS, Method, Static, unmet_need
 from sparse_training.reparam import REPARAMS, Reparam
 from sparse_training.runs.optimizers import OPTIMIZERS, SCHEDULES, SGD, Cosine, Optimizer, Schedule
 from sparse_training.runs.toml import Tree, as_tree, from_toml, from_tree, merged, parse_settings, to_toml
@@ -146,9 +146,9 @@ class Config:
         number("batch_size", self.batch_size, at_least=1, integer=True)
         number("label_smoothing", self.label_smoothing, at_least=0, below=1)
         number("clip", self.clip, at_least=0)
-        if self.reparam is not None and self.reparam.name not in self.method.reparams:
-            defined = ", ".join(self.method.reparams) or "none"
-            refuse("reparam.name", self.reparam.name, f"defined with method={self.method.name!r}", f"are: {defined}")
+        need = unmet_need(self.method, self.reparam)
+        if self.reparam is not None and need:
+            refuse("reparam.name", self.reparam.name, f"defined with method={self.method.name!r}", need)
 
     @classmethod
     def preset(cls, name: str) -> "Config":

@@ -1,6 +1,6 @@
 """Forward, loss and backward of a batch, eager, compiled or as a CUDA graph, and the evaluation of a network.
 
-It steps no optimizer and knows no masks.
+The optimizer's step is made by the loop.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ WARM_UP_PASSES = 3  # before a CUDA graph is captured, as torch.cuda.graph asks
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BatchResult:
     """0-d tensors: the mean loss of a batch and how many of it were classified right."""
 
     loss: Tensor
@@ -40,7 +40,7 @@ class Passes:
         """The training loss of a batch, eager."""
         return self._loss(self._forward(x, eager=True), y)
 
-    def __call__(self, x: Tensor, y: Tensor) -> Outcome:
+    def __call__(self, x: Tensor, y: Tensor) -> BatchResult:
         """Gradients of the mean training loss in every parameter's `.grad`, which need not be cleared before."""
         graphed = self._config.engine.graphs and self._device.type == "cuda" and len(x) == self._batch
         if not graphed:
@@ -84,13 +84,13 @@ class Passes:
                 handle.remove()
         return bad[0] if bad else "the loss"
 
-    def _backward(self, x: Tensor, y: Tensor) -> Outcome:
+    def _backward(self, x: Tensor, y: Tensor) -> BatchResult:
         self.model.zero_grad(set_to_none=True)
         logits = self._forward(x)
         loss = self._loss(logits, y)
         loss.backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
-            return Outcome(loss.detach(), (logits.argmax(1) == y).sum())
+            return BatchResult(loss.detach(), (logits.argmax(1) == y).sum())
 
     def _forward(self, x: Tensor, eager: bool = False) -> Tensor:
         if self._config.engine.channels_last:
@@ -113,7 +113,7 @@ class _Graph:
 
     def __init__(
         self,
-        backward: Callable[[Tensor, Tensor], Outcome],
+        backward: Callable[[Tensor, Tensor], BatchResult],
         parameters: list[nn.Parameter],
         buffers: list[Tensor],
         *batch: Tensor,
@@ -128,18 +128,18 @@ class _Graph:
         torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
-            self._outcome = backward(*self._batch)
+            self._result = backward(*self._batch)
         for buffer, value in before:
             buffer.copy_(value)
         self._gradients = [(parameter, parameter.grad) for parameter in parameters]
 
-    def __call__(self, *batch: Tensor) -> Outcome:
+    def __call__(self, *batch: Tensor) -> BatchResult:
         for held, tensor in zip(self._batch, batch, strict=True):
             held.copy_(tensor)
         self._graph.replay()
         for parameter, gradient in self._gradients:
             parameter.grad = gradient
-        return Outcome(self._outcome.loss.clone(), self._outcome.correct.clone())
+        return BatchResult(self._result.loss.clone(), self._result.correct.clone())
 
 
 @contextlib.contextmanager

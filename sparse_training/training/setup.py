@@ -1,52 +1,89 @@
-"""From a configuration to a training that is ready for its first step: data, network, masks, method, optimizer.
+"""From a configuration to a training that is ready for its first step: data, network, masks, optimizer, passes."""
 
-It makes no step and writes no file.
-"""
-
-import dataclasses
+import os
+from dataclasses import dataclass
+from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from commons.checks import InputError, refuse
 from sparse_training import data as datasets
 from sparse_training import models
-from sparse_training.masks import Masks, make_masks
-from sparse_training.methods import Method, Training
+from sparse_training.data import Data
+from sparse_training.devices import device_at_hand
+from sparse_training.masks import Masks, make_masks, prunable
+from sparse_training.masks.distributions import usual_distribution
+from sparse_training.methods import Start, Training
+from sparse_training.reparam import Sparse
 from sparse_training.runs.checkpoint import Network, load_network
 from sparse_training.runs.config import Config
 from sparse_training.seeding import generator
 from sparse_training.training.distributed import SharedBatchNorm, World
+from sparse_training.training.passes import Passes
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run before its first step: what is configured, on what it trains, and the training itself."""
+
+    config: Config
+    world: World
+    data: Data
+    training: Training
+    passes: Passes
 
 
 def chosen_device(config: Config) -> torch.device:
     """The configured device; "auto" is cuda where there is one, and under torchrun the process's own."""
-    import os
-
     name = config.engine.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        refuse("engine.device", name, "a device at hand", str(error).splitlines()[0])
+    device = device_at_hand("engine.device", name)
     if device == torch.device("cuda"):
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
     return device
 
 
-def prepare(config: Config, device: torch.device, world: World) -> tuple[Training, Method]:
-    """A training before its first step, and the copy of the configured method that is its own.
+def prepare(config: Config, device: torch.device, world: World) -> Prepared:
+    """A run before its first step, whole: its optimizer is attached to its network.
 
     Raises:
         InputError: the data, the start or the masks cannot be had, or the batch does not divide among the processes.
     """
     if config.batch_size % world.size:
         refuse("batch_size", config.batch_size, f"a multiple of the number of processes, {world.size}")
+    data = _data(config, device)
+    given = load_network(config.start) if config.start else None
+    model = _network(config, data, given).to(device)
+    if config.engine.channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    start = _start(config, data, model, given, world)
+    sparse = config.method.begin(start)
+    if world.size > 1:
+        share_batch_norm(model)
+    groups = sparse.parameter_groups(config.optimizer.weight_decay, vectors=config.optimizer.vectors)
+    optimizer = config.optimizer.build(groups)
+    sparse.attach(optimizer)
+    passes = Passes(model, config, device, config.batch_size // world.size)
+    training = Training(
+        density=start.density,
+        steps_per_epoch=start.steps_per_epoch,
+        cycle_steps=start.cycle_steps,
+        total_steps=start.total_steps,
+        generator=start.generator,
+        memory=start.memory,
+        sparse=sparse,
+        optimizer=optimizer,
+        dense_gradient=partial(_dense_gradient, sparse, passes, world),
+    )
+    return Prepared(config, world, data, training, passes)
+
+
+def _data(config: Config, device: torch.device) -> Data:
     settings = config.data
-    data = datasets.load(
+    return datasets.load(
         settings.name,
         settings.root or None,
         device=device,
@@ -54,30 +91,33 @@ def prepare(config: Config, device: torch.device, world: World) -> tuple[Trainin
         image_size=settings.image_size or None,
         workers=settings.workers,
     )
-    start = load_network(config.start) if config.start else None
-    model = _network(config, data, start).to(device)
-    if config.engine.channels_last:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    method = dataclasses.replace(config.method)
+
+
+def _start(config: Config, data: Data, model: nn.Module, given: Network | None, world: World) -> Start:
+    """What the method's `begin` sees."""
     steps_per_epoch = -(-(data.n_train // world.size) // (config.batch_size // world.size))
     cycle = steps_per_epoch * config.epochs
-    training = Training(
-        config=config,
-        data=data,
-        model=model,
-        device=device,
+    names = tuple(prunable(model, config.mask.include, config.mask.exclude))
+    return Start(
+        density=config.mask.density,
         steps_per_epoch=steps_per_epoch,
         cycle_steps=cycle,
-        total_steps=cycle * method.cycles(config.mask.density),
+        total_steps=cycle * config.method.cycles(config.mask.density),
         generator=generator(config.seed, "method"),
-        start_masks=lambda: _start_masks(training, start),
+        memory={},
+        model=model,
+        prunable=names,
+        reparam=config.reparam,
+        start_masks=partial(_start_masks, config, data, model, given),
     )
-    method.begin(training)
-    if world.size > 1:
-        share_batch_norm(model)
-    groups = training.sparse.parameter_groups(config.optimizer.weight_decay, vectors=config.optimizer.vectors)
-    training.optimizer = config.optimizer.build(groups)
-    return training, method
+
+
+def _dense_gradient(sparse: Sparse, passes: Passes, world: World, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """`Training.dense_gradient`: the mean over the processes of ∂loss/∂θ on their batches."""
+    gradients = sparse.dense_gradient(lambda: passes.loss(x, y))
+    if sparse.reparametrized:  # without factors it is the gradient at hand, which is averaged already
+        world.average(gradients.values())
+    return gradients
 
 
 def share_batch_norm(model: nn.Module) -> None:
@@ -88,7 +128,7 @@ def share_batch_norm(model: nn.Module) -> None:
                 setattr(parent, name, SharedBatchNorm(child))
 
 
-def _network(config: Config, data: datasets.Data, start: Network | None) -> nn.Module:
+def _network(config: Config, data: Data, start: Network | None) -> nn.Module:
     channels, size, _ = data.shape
     model = models.build(
         config.model, in_channels=channels, image_size=size, num_classes=data.num_classes, seed=config.seed
@@ -101,26 +141,26 @@ def _network(config: Config, data: datasets.Data, start: Network | None) -> nn.M
     return model
 
 
-def _start_masks(training: Training, start: Network | None) -> Masks:
+def _start_masks(config: Config, data: Data, model: nn.Module, given: Network | None) -> Masks:
     """From a file, from the start, all of them, or by a score; on the device."""
-    asked, model = training.config.mask, training.model
+    asked = config.mask
+    weights = prunable(model, asked.include, asked.exclude)
+    device = next(iter(weights.values())).device
     if asked.file:
-        masks = Masks.load(asked.file, training.device)
+        masks = Masks.load(asked.file, device)
         masks.check(model)
         return masks
-    if start is not None and start.masks is not None:
-        return start.masks.to(training.device)
+    if given is not None and given.masks is not None:
+        return given.masks.to(device)
     if asked.density == 1:
-        return training.dense_masks()
-    usual = "erk" if asked.score == "random" else "global"
-    batch = training.data.samples("train", min(asked.samples, training.data.n_train), training.config.seed)
+        return Masks({name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()})
     return make_masks(
         model,
         asked.density,
         asked.score,
-        usual if asked.distribution == "usual" else asked.distribution,
-        batch=batch,
-        seed=training.config.seed,
+        usual_distribution(asked.score) if asked.distribution == "usual" else asked.distribution,
+        batch=data.samples("train", min(asked.samples, data.n_train), config.seed),
+        seed=config.seed,
         include=asked.include,
         exclude=asked.exclude,
     )

@@ -1,6 +1,6 @@
 """What a run needs to go on bit for bit from the middle of an epoch, as tensors and JSON, and back.
 
-It touches no file.
+runs/folder.py writes them to a file and reads them.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sparse_training.masks import Masks
-from sparse_training.methods import Method, Training
+from sparse_training.methods import Training
 from sparse_training.training.distributed import World
 
 Tensors = dict[str, Tensor]
@@ -19,7 +19,7 @@ Tensors = dict[str, Tensor]
 
 @dataclass
 class Progress:
-    """The epoch so far: each step's mean loss, number of right answers and number of images; wall time in seconds."""
+    """The epoch so far: of each step the mean loss, the number of right answers and of images; its wall time in s."""
 
     losses: list[Tensor] = field(default_factory=list)
     correct: list[Tensor] = field(default_factory=list)
@@ -41,21 +41,29 @@ class Progress:
         return loss / size, 100 * correct / size
 
 
-def pack(training: Training, method: Method, progress: Progress, world: World) -> tuple[Tensors, dict[str, Any]]:
-    """Network, masks, optimizer, method, random states and the epoch so far; of several processes, all of them."""
+def pack(training: Training, progress: Progress, world: World) -> tuple[Tensors, dict[str, Any]]:
+    """The state of a run as tensors and JSON values.
+
+    It holds the network, its masks, the optimizer's state, the method's memory and random stream, and of every process
+    the random states and the epoch so far.
+    """
     tensors = _prefixed("model", training.model.state_dict())
     tensors |= _prefixed("mask", training.sparse.masks)
     for name, state in _optimizer_state(training).items():
         tensors |= _prefixed(f"optimizer/{name}", state)
-    tensors |= _prefixed("method", method.state_dict())
+    tensors |= _prefixed("method", training.memory)
     tensors["generator"] = training.generator.get_state()
-    for rank, own in enumerate(world.gather(_own(training.device, progress))):
+    for rank, own in enumerate(world.gather(_own(training.sparse.masks.device, progress))):
         tensors |= _prefixed(f"process{rank}", own)
     return tensors, {"sizes": progress.sizes, "seconds": progress.seconds}
 
 
-def unpack(training: Training, method: Method, tensors: Tensors, info: dict[str, Any], world: World) -> Progress:
-    """Put a freshly prepared training where `pack` found the one it was given; returns the epoch so far."""
+def unpack(training: Training, tensors: Tensors, info: dict[str, Any], world: World) -> Progress:
+    """Put a freshly prepared training into the state that `pack` described, and return the epoch so far.
+
+    Tensors of the optimizer that have the shape of their parameter get its memory layout, because a sum over another
+    layout could round differently.
+    """
     training.step = info["step"]
     training.sparse.load_masks(Masks(_section(tensors, "mask")))
     training.model.load_state_dict(_section(tensors, "model"))
@@ -67,18 +75,20 @@ def unpack(training: Training, method: Method, tensors: Tensors, info: dict[str,
                 state[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
             else:
                 state[key] = value
-    method.load_state_dict(_section(tensors, "method"))
+    training.memory.clear()
+    training.memory.update(_section(tensors, "method"))
     training.generator.set_state(tensors["generator"])
     own = _section(tensors, f"process{world.rank}")
     torch.set_rng_state(own["rng"])
-    if training.device.type == "cuda":
-        torch.cuda.set_rng_state(own["rng_cuda"], training.device)
-    losses, correct = own["losses"].to(training.device), own["correct"].to(training.device)
+    device = training.sparse.masks.device
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(own["rng_cuda"], device)
+    losses, correct = own["losses"].to(device), own["correct"].to(device)
     return Progress(list(losses), list(correct), info["sizes"], info["seconds"])
 
 
 def _own(device: torch.device, progress: Progress) -> Tensors:
-    """What differs between processes."""
+    """The part of the state in which processes differ."""
     own = {
         "rng": torch.get_rng_state(),
         "losses": torch.stack(progress.losses).cpu() if progress.losses else torch.empty(0),

@@ -82,7 +82,7 @@ from sparse_training.reparam import SignIn
 from sparse_training.runs.optimizers import SGD, Constant
 
 
-@dataclass
+@dataclass(frozen=True)
 class Method(Static):
     every: int = 7
 

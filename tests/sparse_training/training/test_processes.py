@@ -78,7 +78,7 @@ def test_masks_that_differ_between_processes_are_refused(tmp_path: Path) -> None
     assert "the masks of process 1 differ from those of process 0" in done.stderr
 
 
-def test_a_preemption_signal_exits_with_zero(digits: Digits, tmp_path: Path) -> None:
+def test_a_preempted_run_exits_with_75_so_that_what_follows_does_not_start(digits: Digits, tmp_path: Path) -> None:
     config = digits(*SPARSE, "epochs=400", "checkpoint.every=400")
     arguments = [*MODULE, *command(config, tmp_path / "c.toml", tmp_path / "run")]
     process = subprocess.Popen(arguments, env=environment(), stderr=subprocess.PIPE, text=True)
@@ -88,7 +88,7 @@ def test_a_preemption_signal_exits_with_zero(digits: Digits, tmp_path: Path) -> 
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
+    assert process.returncode == os.EX_TEMPFAIL == 75, errors
     assert "the same command goes on" in errors
     assert list((tmp_path / "run" / "checkpoints").glob("state-*"))
 

@@ -1,0 +1,15 @@
+"""Which reparametrizations a training method works with: each says what it does or offers, and the pair decides."""
+
+from sparse_training.methods.lifecycle import Method
+from sparse_training.reparam import Reparam
+
+
+def unmet_need(method: Method, reparam: Reparam | None) -> str:
+    """The need of the method that the reparametrization does not meet, as a clause; "" where the two work together."""
+    if reparam is None:
+        return ""
+    if method.owns_weight and reparam.is_chart:
+        return f"{method.name} writes each weight itself, and {reparam.name} would write it by factors as well"
+    if method.regrows and not reparam.leaves_zero:
+        return f"{method.name} frees weights that must leave 0, and under {reparam.name} a weight stays at 0"
+    return ""

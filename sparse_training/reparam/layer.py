@@ -1,0 +1,64 @@
+"""One masked weight of a network: where it lives, what the optimizer holds of it, and how it is kept on its mask."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from sparse_training.reparam.factors import Factors
+from sparse_training.reparam.optimizer_states import PER_WEIGHT, kinds_of
+
+
+@dataclass
+class Layer:
+    """One masked weight: where it lives in the network, which of its entries are active, and its chart, if any."""
+
+    name: str
+    module: nn.Module
+    attribute: str
+    mask: Tensor
+    factors: Factors | None = None
+
+    @property
+    def theta(self) -> Tensor:
+        """The merged weight; it is the parameter itself where nothing is parametrized."""
+        theta: Tensor = getattr(self.module, self.attribute)
+        return theta
+
+    @property
+    def parameters(self) -> tuple[nn.Parameter, ...]:
+        """What the optimizer holds of this weight: θ, or its factors."""
+        if not parametrize.is_parametrized(self.module, self.attribute):
+            return (self.module._parameters[self.attribute],)  # type: ignore[return-value]
+        entry: Any = self.module.parametrizations[self.attribute]  # type: ignore[index]
+        if entry.is_tensor:
+            return (entry.original,)
+        return tuple(getattr(entry, f"original{index}") for index in range(entry.ntensors))
+
+    def states(self, optimizer: torch.optim.Optimizer) -> list[Tensor]:
+        """The optimizer's momentum and running averages of this weight, one entry a weight and 0 at the start.
+
+        Empty for an optimizer that `optimizer_states.STATES` does not know, whose state has a meaning of its own.
+        """
+        kinds = kinds_of(optimizer) or {}
+        held = (optimizer.state[p] for p in self.parameters if p in optimizer.state)
+        return [
+            value
+            for state in held
+            for key, value in state.items()
+            if kinds.get(key) in PER_WEIGHT and isinstance(value, Tensor) and value.shape == self.mask.shape
+        ]
+
+    def use_mask(self, mask: Tensor) -> None:
+        """Take another mask; no weight is written."""
+        self.mask = mask
+        if self.factors is not None:
+            self.factors.mask = mask
+
+    def hold(self, optimizer: torch.optim.Optimizer) -> None:
+        """Set parameters and optimizer state to 0 off the mask."""
+        off = ~self.mask
+        for tensor in (*self.parameters, *self.states(optimizer)):
+            tensor.masked_fill_(off, 0.0)
