@@ -73,7 +73,7 @@ def decode_all(folder: ImageFolder, side: tuple[int, int]) -> tuple[Images, Imag
     Raises:
         InputError: an image cannot be decoded or has another size.
     """
-    cache = _cache_file(_content_key(folder))
+    cache = cache_file(_content_key(folder))
     cached = _read_cache(cache, folder, side)
     if cached is not None:
         return cached
@@ -181,7 +181,7 @@ def _content_key(folder: ImageFolder) -> str:
     return digest.hexdigest()[:32]
 
 
-def _cache_file(key: str) -> Path:
+def cache_file(key: str) -> Path:
     """Where decoded pixels are kept: in $XDG_CACHE_HOME, ~/.cache where that is not set."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
     return home / "sparse_training" / f"{key}.safetensors"

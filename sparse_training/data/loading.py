@@ -12,10 +12,11 @@ import torch
 from commons.checks import InputError, number, refuse
 from commons.registry import Registry, accepted
 from sparse_training.data import cifar
+from sparse_training.data.averaged import halved
 from sparse_training.data.base import Data
 from sparse_training.data.digits import digits
 from sparse_training.data.image_folder import ImageFolder, decode_all, first_size, scan, unpack_hint
-from sparse_training.data.resident import Augmentation, from_tensors
+from sparse_training.data.resident import Augmentation, Images, from_tensors
 from sparse_training.data.stream import Streamed
 
 IMAGENET_CLASSES = 1000
@@ -39,8 +40,8 @@ def load(
     the first image is larger than 64 pixels; other sets have their own. workers: threads that decode, 0: one a core.
     Of these arguments a callable of the user's own gets those that its signature names; it returns a `Data`.
 
-    digits, CIFAR and folders of equal images up to 64 pixels live on the device as uint8, and are padded by an eighth
-    (CIFAR: 4 pixels), cropped, flipped and normalised there. Other folders are read by workers, with a random resized
+    digits, CIFAR (also at 16×16) and folders of equal images up to 64 pixels live on the device as uint8, and are
+    padded by an eighth, cropped, flipped and normalised there. Other folders are read by workers, with a random resized
     crop and a flip in training and the central crop in testing.
 
     Raises:
@@ -75,19 +76,27 @@ def _check_root(name: str, root: str | Path | None, parameter: inspect.Parameter
 
 
 def _cifar(name: str, *, root: Path, device: torch.device | str, augment: bool) -> Data:
-    edition = cifar.EDITIONS[name]
     augmentation = Augmentation(pad=4, flip=True) if augment else None
+    return from_tensors(name, *_cifar_images(name, root), augmentation, device)
+
+
+def _cifar10_16(*, root: Path, device: torch.device | str, augment: bool) -> Data:
+    augmentation = Augmentation(pad=2, flip=True) if augment else None
+    splits = halved(root, partial(_cifar_images, "cifar10"))
+    return from_tensors("cifar10-16", *splits, augmentation, device)
+
+
+def _cifar_images(name: str, root: Path) -> tuple[tuple[str, ...], Images, Images]:
+    """Class names, training and test images, from the distributed files or from a folder of images."""
+    edition = cifar.EDITIONS[name]
     place = cifar.find(edition, root)
     if place is not None:
         read = cifar.read(place)
-        return from_tensors(edition.name, read.classes, read.train, read.test, augmentation, device)
-    folder = _scanned(edition.name, root)
+        return read.classes, read.train, read.test
+    folder = _scanned(name, root)
     if len(folder.classes) != edition.num_classes:
-        raise InputError(
-            f"{edition.name} has {edition.num_classes} classes, but {str(root)!r} has {len(folder.classes)}"
-        )
-    train, test = decode_all(folder, (cifar.SIDE, cifar.SIDE))
-    return from_tensors(edition.name, folder.classes, train, test, augmentation, device)
+        raise InputError(f"{name} has {edition.num_classes} classes, but {str(root)!r} has {len(folder.classes)}")
+    return folder.classes, *decode_all(folder, (cifar.SIDE, cifar.SIDE))
 
 
 def _folder(*, root: Path, device: torch.device | str, augment: bool, image_size: int | None, workers: int) -> Data:
@@ -141,6 +150,7 @@ DATASETS: Registry[Callable[..., Data]] = Registry(
     {
         "digits": digits,
         **{name: partial(_cifar, name) for name in cifar.EDITIONS},
+        "cifar10-16": _cifar10_16,
         "folder": _folder,
         "imagenet": _imagenet,
     },

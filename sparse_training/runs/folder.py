@@ -49,6 +49,10 @@ CONFIG, ENVIRONMENT = "config.toml", "environment.json"
 _BEGINNINGS = re.compile(rf"\.lock|{re.escape(FILE)}|{ENVIRONMENT}|{re.escape(TEMPORARY)}.*|events\.out\..*")
 
 
+class FolderInUseError(InputError):
+    """Another process trains in the folder of a run."""
+
+
 class DamagedCheckpoint(UserWarning):
     """A checkpoint cannot be used; the message names it, and the one before it is taken."""
 
@@ -76,7 +80,7 @@ class RunFolder:
             self._claim(config)
         except BlockingIOError:
             self._lock.close()
-            raise InputError(f"out={str(path)!r} is in use: another process trains in it") from None
+            raise FolderInUseError(f"out={str(path)!r} is in use: another process trains in it") from None
         except BaseException:
             self._lock.close()
             raise

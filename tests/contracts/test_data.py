@@ -39,6 +39,7 @@ def write_cifar(root: Path, names: tuple[str, ...], classes: int, label_bytes: i
 BATCHES = (*(f"data_batch_{index}" for index in range(1, 6)), "test_batch")
 FILES: dict[str, tuple[str, Callable[[Path], None], dict[str, Any]]] = {
     "cifar10": ("cifar10", lambda root: write_cifar(root, BATCHES, 10, 1), {}),
+    "cifar10-16": ("cifar10-16", lambda root: write_cifar(root, BATCHES, 10, 1), {}),
     "cifar100": ("cifar100", lambda root: write_cifar(root, ("train", "test"), 100, 2), {}),
     "folder": ("folder", lambda root: write_images(root, (9,)), {}),
     "folder of large images": ("folder", lambda root: write_images(root, (70, 80)), {"image_size": 12, "workers": 2}),

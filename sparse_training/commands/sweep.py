@@ -1,0 +1,109 @@
+"""`python -m sparse_training sweep FILE.toml --out DIR`: the runs of a sweep file, as many at once as there are cores.
+
+The ledger, DIR/ledger.jsonl, has a line for each finished run; what it has is not run again. The same command goes on
+after any interruption. `sweep status FILE --out DIR` says how far it is, `sweep table LEDGER` prints the table.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from commons.cli import Parser
+
+if TYPE_CHECKING:
+    from sparse_training.sweeps import Sweep
+
+ACTIONS = ("status", "table")
+
+
+def register(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the command."""
+    parser = commands.add_parser("sweep", help="many runs from one file, and their table", description=__doc__)
+    parser.add_argument("words", nargs="+", metavar="[status|table] FILE", help="a sweep file; for table, a ledger")
+    runs = parser.add_argument_group("runs")
+    runs.add_argument("--out", type=Path, metavar="DIR", help="folder of the runs and of the ledger")
+    runs.add_argument("--ledger", type=Path, metavar="FILE", help="ledger elsewhere than in DIR; sweeps may share one")
+    runs.add_argument("--data", default="", metavar="DIR", help="folder of the data set (data.root)")
+    runs.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="over the file's base"
+    )
+    runs.add_argument("--plan", action="store_true", help="print the runs and the time they need, and make none")
+    runs.add_argument("--keep", choices=("all", "last", "none"), default="all", help="what stays of a run's folder")
+    runs.add_argument("--until", metavar="TIME", help="save and stop at 18:30, 2026-12-24T18:30 or after 90m or 2h")
+    runs.add_argument("--trust", action="store_true", help="import the code that the sweep file names")
+    where = parser.add_argument_group("where they run")
+    where.add_argument("--workers", type=int, default=0, help="runs at a time; 0: one a core, or one for 3 with a GPU")
+    where.add_argument("--processes", type=int, default=1, help="processes of torchrun for each run")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the runs, or say how far they are, or print the table."""
+    action, file = args.words if len(args.words) > 1 and args.words[0] in ACTIONS else ("", args.words[0])
+    if action == "table":
+        raise NotImplementedError
+    sweep = _sweep(file, args)
+    if args.plan or action == "status":
+        print(_told(sweep), end="")
+        return 0
+    return _make(sweep, args)
+
+
+def _sweep(file: str, args: argparse.Namespace) -> "Sweep":
+    from commons.checks import InputError, number
+    from sparse_training.sweeps import Settings, Sweep, load_plan
+
+    if args.out is None:
+        raise InputError("--out is missing: the folder of the runs and of the ledger")
+    number("processes", args.processes, at_least=1)
+    plan = load_plan(file, args.set, root=args.data, trust=args.trust)
+    ledger = args.ledger or args.out / "ledger.jsonl"
+    threads = 1 if args.processes == 1 else 0
+    return Sweep(plan, Settings(args.out, ledger, args.keep, args.processes, threads))
+
+
+def _told(sweep: "Sweep") -> str:
+    """The cells with their runs, and where the sweep stands."""
+    from commons.tables import aligned
+    from sparse_training.sweeps.progress import clock, standing
+
+    finished = sweep.finished()
+    rows = []
+    for cell in sweep.plan.cells:
+        own = [job for job in sweep.jobs if (job.arm, job.point) == (cell.arm, cell.point)]
+        told = {"arm": cell.label, "runs": len(own), "done": sum(job.address in finished for job in own)}
+        rows.append({**told, "epochs": own[0].epochs, "first address": own[0].address})
+    now = standing(sweep)
+    return f"{aligned(rows)}\n{now}; {clock(now.seconds)} of one core to go\n"
+
+
+def _make(sweep: "Sweep", args: argparse.Namespace) -> int:
+    """Make the runs, with a line on stderr for each that ends, and a bar on a terminal."""
+    import signal
+
+    from commons.files import output_directory
+    from sparse_training.sweeps.local import Local
+    from sparse_training.sweeps.progress import Reporter, moment
+
+    output_directory("out", args.out)
+    until = None if args.until is None else moment("until", args.until)
+    workers = args.workers or _usual_workers(args.processes)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    with Local(workers) as executor, Reporter(workers) as reporter:
+        complete = sweep.run(executor, until, reporter)
+    for address, reason in sweep.failed.items():
+        print(f"run {address} failed: {reason}", file=sys.stderr)
+    if not complete:
+        print("time is over; the same command goes on", file=sys.stderr)
+    return 1 if sweep.failed else 0
+
+
+def _usual_workers(processes: int) -> int:
+    """One run a core; on a machine with a GPU one for three cores, as one GPU serves several small runs."""
+    import os
+
+    import torch
+
+    cores = os.cpu_count() or 1
+    return max(1, cores // (3 if torch.cuda.is_available() else 1) // processes)

@@ -1,0 +1,158 @@
+"""Make the runs of a plan that its ledger lacks, by an executor, until none is left or time is over."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from commons.checks import InputError
+from sparse_training.runs.config import Config
+from sparse_training.sweeps.addresses import address, data_digest
+from sparse_training.sweeps.executor import Executor
+from sparse_training.sweeps.job import Ending, Job, adopted, done, thin
+from sparse_training.sweeps.ledger import Ledger
+from sparse_training.sweeps.plan import Cell, Plan
+
+ATTEMPTS = 3  # a run whose worker dies this often is given up
+BUSY_SECONDS = 5.0  # until a run that another process trains is looked at again
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the runs of a plan are made and what stays of them.
+
+    out: folder whose `runs` holds the run folders. ledger: file of the ledger. keep: see `thin`. processes: of torchrun
+    for each run. threads: of the CPU for each run whose configuration does not say; 1 keeps workers apart.
+    """
+
+    out: Path
+    ledger: Path
+    keep: str = "all"
+    processes: int = 1
+    threads: int = 1
+
+
+def jobs_of(plan: Plan, settings: Settings, ledger: Ledger) -> list[Job]:
+    """All runs of a plan, in the order in which they are made: every cell with the first seed, then with the second."""
+    return [_job(plan, cell, seed, settings, ledger) for seed in plan.seeds for cell in plan.cells]
+
+
+def _job(plan: Plan, cell: Cell, seed: int, settings: Settings, ledger: Ledger) -> Job:
+    config = replace(cell.config, seed=seed)
+    if not config.engine.threads:
+        config = replace(config, engine=replace(config.engine, threads=settings.threads))
+    digest = _digest(config, ledger)
+    return Job(
+        address=address(config, digest),
+        sweep=plan.name,
+        arm=cell.arm,
+        point=cell.point,
+        seed=seed,
+        toml=config.to_toml(),
+        epochs=config.epochs * config.method.cycles(config.mask.density),
+        digest=digest,
+        out=str(settings.out / "runs"),
+        ledger=str(settings.ledger),
+        keep=settings.keep,
+        sharpness=plan.sharpness,
+        processes=settings.processes,
+    )
+
+
+def _digest(config: Config, ledger: Ledger) -> str:
+    """Of the data at hand, or, where there are none, of those that the ledger's runs used."""
+    try:
+        return data_digest(config.data)
+    except InputError:
+        known = ledger.digests(config.data.name)
+        if len(known) != 1:
+            raise
+        return known.pop()
+
+
+class Sweep:
+    """The runs of a plan and what has become of them.
+
+    jobs: all of them. failed: reasons of runs that are given up in this call, by address. skip: tells, from the lines
+    of the ledger, which jobs are not needed any more.
+    """
+
+    def __init__(
+        self, plan: Plan, settings: Settings, skip: Callable[["Sweep"], Collection[str]] = lambda sweep: ()
+    ) -> None:
+        self.plan, self.settings, self._skip = plan, settings, skip
+        self.ledger = Ledger(settings.ledger)
+        self.jobs = jobs_of(plan, settings, self.ledger)
+        self.failed: dict[str, str] = {}
+        self.running: dict[str, Job] = {}
+        self._deaths: Counter[str] = Counter()
+        self._not_before: dict[str, float] = {}
+
+    def finished(self) -> set[str]:
+        """Addresses of the runs that the ledger has."""
+        return {
+            job.address for job in self.jobs if any(done(line, job.sharpness) for line in self.ledger.at(job.address))
+        }
+
+    def left(self) -> list[Job]:
+        """Jobs that are neither in the ledger nor running nor given up nor needless, each address once."""
+        gone = {*self.finished(), *self.running, *self.failed, *self._skip(self)}
+        return list({job.address: job for job in self.jobs if job.address not in gone}.values())
+
+    def run(
+        self,
+        executor: Executor,
+        until: float | None = None,
+        look: Callable[["Sweep"], object] = lambda sweep: None,
+        seconds: float = 1.0,
+    ) -> bool:
+        """Make what is left; returns whether nothing is left, False if `until` (Unix time) came first.
+
+        look: called when something has ended and at least every `seconds`.
+        """
+        self._begin()
+        while True:
+            self.ledger.refresh()
+            self._submit(executor)
+            look(self)
+            if not self.running and not self.left():
+                return True
+            if until is not None and time.time() >= until:
+                executor.stop()
+                self.running.clear()
+                self.ledger.refresh()
+                return not self.left()
+            for ended in executor.wait(seconds):
+                del self.running[ended.job.address]
+                self._after(ended.job, ended.ending, ended.reason)
+
+    def _begin(self) -> None:
+        """Say in the ledger what the plan's table is, and give what the ledger has already its name and its place."""
+        if self.ledger.sweeps().get(self.plan.name) != self.plan.header():
+            self.ledger.append(self.plan.header())
+        for job in self.jobs:
+            if adopted(job, self.ledger):
+                thin(job.folder, job.keep)
+
+    def _submit(self, executor: Executor) -> None:
+        free = executor.slots - len(self.running)
+        now = time.monotonic()
+        ready = [job for job in self.left() if self._not_before.get(job.address, 0) <= now] if free else []
+        executor.submit(ready[:free])
+        self.running |= {job.address: job for job in ready[:free]}
+
+    def _after(self, job: Job, ending: Ending, reason: str) -> None:
+        if ending is Ending.DONE:
+            self.ledger.refresh()
+            for other in self.jobs:  # arms with the same settings share a run
+                if other.address == job.address:
+                    adopted(other, self.ledger)
+        elif ending is Ending.BUSY:
+            self._not_before[job.address] = time.monotonic() + BUSY_SECONDS
+        elif ending is Ending.REFUSED:
+            self.failed[job.address] = reason
+        elif ending is Ending.DIED:
+            self._deaths[job.address] += 1
+            if self._deaths[job.address] >= ATTEMPTS:
+                self.failed[job.address] = reason
