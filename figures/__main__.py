@@ -83,7 +83,7 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
         command.add_argument("file", help=".npz file")
         command.add_argument("--out", default="", help="stem of the PNG and PDF; default: beside the file")
         command.set_defaults(run=run)
-    text = "draw what `python -m sparse_training sharpness` wrote: eigenvalues.csv by epoch, line.csv or density.npz"
+    text = "draw what `python -m sparse_training sharpness` wrote: eigenvalues.csv by epoch, line.csv or spectrum.npz"
     command = commands.add_parser("sharpness", help=text, description=text)
     command.add_argument("files", nargs="+", metavar="FILE", help="one file, or the eigenvalues.csv of several runs")
     command.add_argument("--out", default="", help="stem of the PNG and PDF; default: beside the first file")

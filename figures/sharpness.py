@@ -83,7 +83,7 @@ def line_figure(rows: Rows) -> "Figure":
 
 
 def density_figure(arrays: Mapping[str, Any]) -> "Figure":
-    """Spectral density with its interval on a logarithmic scale; arrays: of a density.npz."""
+    """Spectral density with its interval on a logarithmic scale; arrays: of a spectrum.npz."""
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots()
@@ -96,7 +96,7 @@ def density_figure(arrays: Mapping[str, Any]) -> "Figure":
 
 
 def figure_of(files: Sequence[Path]) -> "Figure":
-    """The picture of a density.npz, of a line.csv, or of the eigenvalues.csv of one or more runs, told by content.
+    """The picture of a spectrum.npz, of a line.csv, or of the eigenvalues.csv of one or more runs, told by content.
 
     Raises:
         InputError: a file that cannot be read or is none of these, or several that are not all eigenvalues.
@@ -116,7 +116,7 @@ def figure_of(files: Sequence[Path]) -> "Figure":
         return eigenvalues_figure(tables)
     if len(files) == 1 and {"t", "loss", "parabola"} <= columns:
         return line_figure(tables[names[0]])
-    raise InputError(f"file={str(files[-1])!r} is no table of eigenvalues, nor a single line.csv or density.npz")
+    raise InputError(f"file={str(files[-1])!r} is no table of eigenvalues, nor a single line.csv or spectrum.npz")
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -1,6 +1,6 @@
 """`sharpness`: λ_max of every saved network of runs, or of one network and checkpoint, with its error and its reason.
 
-It draws nothing: CSV and .npz files hold what `python -m figures sharpness` needs.
+CSV and .npz files hold what `python -m figures sharpness` draws.
 """
 
 import argparse
@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from commons.cli import Parser
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from sparse_training.sharpness.along import Checkpoint
-    from sparse_training.sharpness.batches import Batch
+    from sparse_training.sharpness.sources import Chosen, Source
 
-    Networks = tuple[Callable[[], Iterator[Checkpoint]], int, Batch]
+# Options that only a network of one's own has, by their names in the parsed arguments.
+OWN = ("checkpoint", "masks", "dense", "data", "loss", "normalize", "beta")
+# Columns that are printed; the file has more.
+SHOWN = ("epoch", "quantity", "layer", "space", "beta", "value", "error", "hvps", "converged", "loss", "accuracy")
 
 
 def register(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -24,13 +26,25 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
         "sharpness",
         help="largest Hessian eigenvalue of every saved network of a run",
         description="The Hessian of the mean cross-entropy, in evaluation mode, without weight decay, in the active "
-        "prunable weights, merged. Each solve starts from the eigenvector of the epoch before where that still points "
-        "the right way. The table is written anew after every network.",
+        "prunable weights, merged; the loss and the accuracy on the same samples stand beside it. Each solve starts "
+        "from the eigenvector of the epoch before where that still points the right way. The table is written anew "
+        "after every network.",
     )
     parser.add_argument("source", metavar="RUN", nargs="+", help="folders of runs, or one module:callable")
-    parser.add_argument("--checkpoint", type=Path, help="state dict (.safetensors) for module:callable")
-    parser.add_argument("--masks", type=Path, help="masks (.safetensors) for module:callable")
-    parser.add_argument("--data", default="digits", help="data set for module:callable")
+    own = parser.add_argument_group("for module:callable")
+    own.add_argument("--checkpoint", type=Path, help="state dict, .safetensors or .pt (of which only tensors are read)")
+    own.add_argument("--masks", type=Path, help="masks (.safetensors); default: the weights that are not 0 are active")
+    own.add_argument("--dense", action="store_true", default=None, help="all weights are active, those at 0 too")
+    own.add_argument("--data", help="data set, or module:callable that returns one, (x, y) or batches; default: digits")
+    own.add_argument("--loss", help="module:callable, the loss of (output, y) (default: cross-entropy)")
+    own.add_argument("--normalize", help="module:callable from pixels in [0, 1], or the callable's x, to inputs")
+    own.add_argument(
+        "--beta",
+        type=float,
+        nargs="+",
+        help="m² − w² for --space factors or flow: one number, or those of the "
+        "first and the last layer with a geometric progression between them; a run has its own",
+    )
     parser.add_argument("--data-root", default=None, help="folder of the data")
     parser.add_argument("--split", default="train", choices=["train", "test"], help="samples to measure on")
     parser.add_argument("--samples", type=int, default=None, help="how many of them; all by default")
@@ -44,10 +58,9 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
         choices=["theta", "factors", "flow"],
         help="θ; the factors (m, w) of θ = m ⊙ w; the metric of their flow",
     )
-    parser.add_argument("--beta", type=float, default=1.0, help="m² − w² of the last two spaces")
     parser.add_argument("--smallest", action="store_true", help="λ_min too")
     parser.add_argument("--trace", action="store_true", help="the trace too, with a 99 %% interval")
-    parser.add_argument("--density", action="store_true", help="spectral density, as .npz for each network")
+    parser.add_argument("--spectrum", action="store_true", help="density of all eigenvalues, as .npz for each network")
     parser.add_argument("--layers", action="store_true", help="λ_max of each layer's block too")
     parser.add_argument("--line", action="store_true", help="the loss along the top eigenvector, as .csv")
     parser.add_argument("--seed", type=int, default=0, help="seed of random directions")
@@ -62,66 +75,83 @@ def run(args: argparse.Namespace) -> None:
     from commons.files import output_directory, write_csv
     from commons.tables import aligned
     from sparse_training.devices import device_at_hand
-    from sparse_training.runs.run import Run
+    from sparse_training.sharpness.sources import of_run
 
     named = [source for source in args.source if ":" in source and not Path(source).exists()]
     if named and (len(args.source) > 1 or args.checkpoint is None or args.out is None):
         refuse("source", named[0], "alone, with --checkpoint and --out", "give one module:callable and its state dict")
-    if not named and (args.checkpoint is not None or args.masks is not None):
-        refuse("source", args.source[0], "a module:callable, which --checkpoint and --masks are for")
-    if args.line and "theta" not in args.space:
-        refuse("space", " ".join(args.space), "with theta, along whose top eigenvector --line goes")
+    given = [] if named else [name for name in OWN if getattr(args, name) is not None]
+    if given:
+        refuse("source", args.source[0], f"a module:callable, which --{given[0]} is for")
+    for extra in ("trace", "spectrum", "layers", "line"):
+        if getattr(args, extra) and "theta" not in args.space:
+            refuse("space", " ".join(args.space), f"with theta, the space of --{extra}")
     if args.out and len({Path(source).name for source in args.source}) < len(args.source):
         refuse("source", " ".join(args.source), "of different names, by which the files in --out are told apart")
     device_at_hand("device", args.device)
-    for source in () if named else args.source:
-        if not Run(Path(source)).epochs:
-            refuse("source", source, "a run with saved networks", "train it with checkpoints")
-    for source in args.source:
-        folder = output_directory("out", args.out or Path(source) / "sharpness")
-        prefix = f"{Path(source).name}-" if len(args.source) > 1 and args.out else ""
-        networks = _of_callable(args) if named else _of_run(args, Path(source))
+    for name in () if named else args.source:
+        _check_run(args, name)
+    for name in args.source:
+        source = _of_files(args, name) if named else of_run(Path(name), _chosen(args))
+        folder = output_directory("out", args.out or Path(name) / "sharpness")
+        prefix = f"{Path(name).name}-" if len(args.source) > 1 and args.out else ""
+        for line in source.told:
+            print(line)
         rows: list[dict[str, Any]] = []
-        for new in _measure(args, *networks, folder, prefix):
+        for new in _measure(args, source, folder, prefix):
             rows += new
             write_csv(folder / f"{prefix}eigenvalues.csv", rows)  # whole after every network: a kill loses one at most
-        shown = ("epoch", "quantity", "layer", "space", "coordinates", "value", "error", "hvps", "converged")
-        print(f"{source}, {args.split} samples\n{aligned([{name: row[name] for name in shown} for row in rows])}")
+        print(f"{name}, {args.split} samples\n{aligned([{name: row[name] for name in SHOWN} for row in rows])}")
         for row in rows:
             if row["converged"] is False:
                 print(f"epoch {row['epoch']}, {row['quantity']}: NOT CONVERGED: {row['reason']}")
 
 
-def _of_run(args: argparse.Namespace, path: Path) -> "Networks":
-    """How to go through the networks of a run, how many there are, and the samples."""
-    from sparse_training import data
+def _chosen(args: argparse.Namespace) -> "Chosen":
+    from sparse_training.sharpness.sources import Chosen
+
+    return Chosen(args.split, args.samples, args.seed, args.data_root)
+
+
+def _check_run(args: argparse.Namespace, name: str) -> None:
+    """Refuse a run that lacks what is asked, before anything is measured."""
+    from commons.checks import refuse
     from sparse_training.runs.run import Run
-    from sparse_training.sharpness.along import of_run
+    from sparse_training.sharpness.sources import run_betas
 
-    run = Run(path)
-    settings = run.config.data
-    samples = data.load(settings.name, args.data_root or settings.root or None, image_size=settings.image_size or None)
-    return lambda: of_run(run), len(run.epochs), samples.samples(args.split, args.samples, seed=args.seed)
-
-
-def _of_callable(args: argparse.Namespace) -> "Networks":
-    from sparse_training import data
-    from sparse_training.sharpness.along import of_files
-
-    samples = data.load(args.data, args.data_root)
-    checkpoint = of_files(args.source[0], samples.shape, samples.num_classes, args.checkpoint, args.masks)
-    return lambda: iter([checkpoint]), 1, samples.samples(args.split, args.samples, seed=args.seed)
+    run = Run(Path(name))
+    if not run.epochs:
+        refuse("source", name, "a run with saved networks", "train it with checkpoints")
+    if set(args.space) - {"theta"} and run_betas(run) is None:
+        written = run.config.reparam.name if run.config.reparam is not None else "none"
+        refuse("space", " ".join(args.space), f"theta, the only space of {name}", f"its reparam={written!r} has no β")
 
 
-def _measure(
-    args: argparse.Namespace,
-    networks: "Callable[[], Iterator[Checkpoint]]",
-    count: int,
-    batch: "Batch",
-    folder: Path,
-    prefix: str,
-) -> "Iterator[list[dict[str, Any]]]":
-    """Rows of everything asked, as each network is done; densities and lines go to files of their own."""
+def _of_files(args: argparse.Namespace, name: str) -> "Source":
+    from commons.checks import refuse
+    from sparse_training.sharpness.sources import Files, of_files
+
+    if set(args.space) - {"theta"} and args.beta is None:
+        refuse("beta", None, f"the m² − w² that --space {' '.join(args.space)} needs", "a checkpoint does not hold it")
+    if args.beta is not None and len(args.beta) > 2:
+        refuse("beta", args.beta, "one number, or those of the first and the last layer")
+    if args.masks is not None and args.dense:
+        refuse("dense", True, "for a network with --masks", "give one of them")
+    files = Files(
+        model=name,
+        state=args.checkpoint,
+        masks=args.masks,
+        dense=bool(args.dense),
+        data=args.data or "digits",
+        loss=args.loss,
+        normalize=args.normalize,
+        beta=None if args.beta is None else (args.beta[0], args.beta[-1]),
+    )
+    return of_files(files, _chosen(args))
+
+
+def _measure(args: argparse.Namespace, source: "Source", folder: Path, prefix: str) -> "Iterator[list[dict[str, Any]]]":
+    """Yield the rows of each network when it is done; spectra and lines go to files of their own."""
     from dataclasses import replace
 
     from commons.cli import progress
@@ -130,26 +160,29 @@ def _measure(
 
     spaces = sorted(args.space, key=lambda space: space != "theta")  # what is extra belongs to theta
     asked = [("largest", space) for space in spaces] + ([("smallest", "theta")] if args.smallest else [])
+    common = Question(tol=args.tol, seed=args.seed, device=args.device, params=args.params, curvature=args.curvature)
     with progress() as bar:
-        task = bar.add_task("sharpness", total=len(asked) * count)
+        task = bar.add_task("sharpness", total=len(asked) * source.count)
         for which, space in asked:
-            question = Question(which, args.tol, args.seed, space, args.beta, args.device, args.params, args.curvature)
+            question = replace(common, which=which, space=space)
             quantity = {"largest": "λ_max", "smallest": "λ_min"}[which]
-            for checkpoint, hessian, pair in along(networks(), batch, question):
+            for checkpoint, hessian, pair in along(source, question):
                 columns = report.pair_columns(pair)
                 rows = [report.row(checkpoint, hessian, question, quantity=quantity, **columns)]
                 if (which, space) == asked[0]:
                     stem = prefix + ("network" if checkpoint.epoch is None else f"epoch-{checkpoint.epoch:04}")
-                    in_theta = replace(question, space="theta")
                     if args.trace:
-                        rows.append(report.trace_row(checkpoint, hessian, in_theta))
+                        rows.append(report.trace_row(checkpoint, hessian, replace(question, space="theta")))
                     if args.layers:
-                        rows += report.layer_rows(checkpoint, hessian, batch, in_theta)
-                    if args.density:
-                        report.save_density(folder / f"{stem}-density.npz", hessian, args.seed)
+                        in_theta = replace(question, space="theta")
+                        rows += report.layer_rows(checkpoint, hessian, source.samples, in_theta)
+                    if args.spectrum:
+                        report.save_spectrum(folder / f"{stem}-spectrum.npz", hessian, args.seed)
                     if args.line:
                         report.save_line(folder / f"{stem}-line.csv", hessian, pair)
                 epoch = "" if checkpoint.epoch is None else f"epoch {checkpoint.epoch}, "
-                bar.console.print(f"{epoch}{quantity} in {space}: {pair}", highlight=False, soft_wrap=True)
+                right = rows[0]["accuracy"]
+                at = f"loss {hessian.value:.4g}" + ("" if right is None else f", accuracy {right:.4g} %")
+                bar.console.print(f"{epoch}{quantity} in {space}: {pair}; {at}", highlight=False, soft_wrap=True)
                 bar.advance(task)
                 yield rows

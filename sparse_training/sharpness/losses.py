@@ -11,7 +11,7 @@ Cross-entropy is known by its settings: `torch.nn.CrossEntropyLoss`, `torch.nn.N
 over all samples; outputs may be (B, T, V) with targets (B, T), too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -43,9 +43,7 @@ class CrossEntropy:
 
     def __call__(self, output: Tensor, y: Tensor) -> Part:
         """The part of a piece: output (B, C, ...) or (B, ..., C), y (B, ...) of classes or of probabilities."""
-        logits = output
-        if not y.is_floating_point() and output.ndim > 2 and (len(output), *output.shape[2:]) != y.shape:
-            logits = output.movedim(-1, 1)
+        logits = classes_second(output, y)
         settings: dict[str, Any] = {"ignore_index": self.ignore_index}
         if self.smoothing:
             settings["label_smoothing"] = self.smoothing
@@ -73,6 +71,30 @@ def part_of(loss: Loss, batches: list[Batch]) -> Callable[[Tensor, Tensor], Part
     ignores = not soft and any(bool((y == known.ignore_index).any()) for _, y in batches)
     plain = len(shapes) == 1 and (soft or (known.weight is None and not ignores))
     return CrossEntropy(known.function, known.weight, known.ignore_index, known.smoothing, plain)
+
+
+def classes_second(output: Tensor, y: Tensor) -> Tensor:
+    """Return logits of tokens (B, T, V) as (B, V, T), which is PyTorch's order, where y (B, T) shows that they are."""
+    if y.is_floating_point() or output.ndim <= 2 or (len(output), *output.shape[2:]) == y.shape:
+        return output
+    return output.movedim(-1, 1)
+
+
+def accuracy(outputs: Iterable[tuple[Tensor, Tensor]], ignored: int = -100) -> float | None:
+    """Return the percentage of targets y that are the largest logit; None where y is not of classes.
+
+    outputs: pairs of logits (B, C, ...) or (B, ..., C) and y (B, ...). ignored: the target that does not count.
+    """
+    right = counted = 0
+    for output, y in outputs:
+        if not isinstance(output, Tensor) or y.is_floating_point() or output.ndim < 2:
+            return None
+        chosen = classes_second(output, y).argmax(1)
+        if chosen.shape != y.shape:
+            return None
+        right += int(((chosen == y) & (y != ignored)).sum())
+        counted += int((y != ignored).sum())
+    return 100 * right / counted if counted else None
 
 
 def _part(found: object) -> Part:

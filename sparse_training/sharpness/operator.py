@@ -4,7 +4,7 @@ The network's parameters, gradients, buffers and mode are the same afterwards. T
 """
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -136,6 +136,14 @@ class HessianOperator(SymmetricOperator):
         with evaluation(self._model):
             part._products = part._differentiate()
         return part
+
+    def outputs(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the network's output and the targets of each piece, without a graph."""
+        for batch in chunks(self._batches, self.chunk):
+            x, y = (self._placed(part) for part in batch)
+            with evaluation(self._model):
+                output = self._at_leaves(x)
+            yield output, y
 
     def loss_at(self, shift: Tensor) -> float:
         """Return the mean loss at θ + shift, where shift (size,) is in the active weights."""

@@ -1,52 +1,60 @@
-"""Rows and files of the `sharpness` command: every value with its error, its cost and what it was measured on.
-
-It solves what is asked and draws nothing.
-"""
+"""Rows and files of the `sharpness` command: every value with its error, its cost and what it was measured on."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.nn.functional import cross_entropy
 
 from commons.files import write_csv, write_whole
-from sparse_training.sharpness.along import Checkpoint, Question
-from sparse_training.sharpness.batches import Batch
+from sparse_training.sharpness.along import Question
 from sparse_training.sharpness.density import spectral_density
 from sparse_training.sharpness.eigenpair import Eigenpair
 from sparse_training.sharpness.layers import layer_eigenvalues
+from sparse_training.sharpness.losses import accuracy
 from sparse_training.sharpness.operator import HessianOperator
+from sparse_training.sharpness.sources import Checkpoint, Samples
 from sparse_training.sharpness.trace_estimates import trace
 
 LINE = np.linspace(-1, 1, 41)
 
 
 def row(checkpoint: Checkpoint, hessian: HessianOperator, question: Question, **measured: Any) -> dict[str, Any]:
-    """One line of the table, all with the same columns."""
+    """Return one line of the table; all have the same columns.
+
+    beta: the β of the layers in spaces other than θ, as "first to last" where it is not the same in all.
+    """
     empty = dict.fromkeys(("layer", "residual", "upper_bound", "hvps", "gradient_equivalents", "converged", "reason"))
     return {
         "epoch": checkpoint.epoch,
         "quantity": "",
         "space": question.space,
+        "beta": None if question.space == "theta" else _beta(checkpoint),
         "curvature": hessian.curvature,
-        "params": question.params,
+        "params": question.params if question.space == "theta" else "factored",
         "samples": hessian.samples,
         "coordinates": hessian.size,
         "value": None,
         "error": None,
         **empty,
+        "loss": hessian.value,
+        "accuracy": accuracy(hessian.outputs()),
         **measured,
     }
 
 
+def _beta(checkpoint: Checkpoint) -> float | str | None:
+    first, *others = dict.fromkeys((checkpoint.betas or {}).values()) or (None,)
+    return f"{first:.6g} to {others[-1]:.6g}" if others else first
+
+
 def pair_columns(pair: Eigenpair) -> dict[str, Any]:
-    """The columns that an eigenpair fills."""
+    """Return the columns that an eigenpair fills."""
     names = ("value", "error", "residual", "upper_bound", "hvps", "gradient_equivalents", "converged", "reason")
     return {"coordinates": len(pair.vector), **{name: getattr(pair, name) for name in names}}
 
 
 def trace_row(checkpoint: Checkpoint, hessian: HessianOperator, question: Question) -> dict[str, Any]:
-    """The trace; its error is half the width of the 99 % interval."""
+    """Return the row of the trace, whose error is half the width of the 99 % interval."""
     before = hessian.products
     found = trace(hessian, seed=question.seed)
     half = (found.high - found.low) / 2
@@ -56,13 +64,13 @@ def trace_row(checkpoint: Checkpoint, hessian: HessianOperator, question: Questi
 
 
 def layer_rows(
-    checkpoint: Checkpoint, hessian: HessianOperator, batch: Batch, question: Question
+    checkpoint: Checkpoint, hessian: HessianOperator, samples: Samples, question: Question
 ) -> list[dict[str, Any]]:
-    """λ_max of each layer's block."""
+    """Return a row with λ_max of each layer's block."""
     pairs = layer_eigenvalues(
         checkpoint.model,
-        cross_entropy,
-        batch,
+        samples.loss,
+        samples.batches,
         checkpoint.masks,
         params=question.params,
         tol=question.tol,
@@ -82,15 +90,15 @@ def layer_rows(
     ]
 
 
-def save_density(path: Path, hessian: HessianOperator, seed: int) -> None:
-    """The spectral density as .npz: grid, mean, low, high, nodes, weights, bandwidth."""
+def save_spectrum(path: Path, hessian: HessianOperator, seed: int) -> None:
+    """Write the spectral density as .npz: grid, mean, low, high, nodes, weights, bandwidth."""
     found = spectral_density(hessian, seed=seed)
     arrays = {name: getattr(found, name) for name in ("grid", "mean", "low", "high", "nodes", "weights", "bandwidth")}
     write_whole(path, lambda temporary: np.savez(temporary, **arrays))
 
 
 def save_line(path: Path, hessian: HessianOperator, pair: Eigenpair) -> None:
-    """The loss at θ + t·v along the top eigenvector v, beside the parabola that the gradient and λ predict, as .csv."""
+    """Write as .csv the loss at θ + t·v along the top eigenvector v, and the parabola that gradient and λ predict."""
     slope = float(hessian.gradient.double() @ pair.vector.double())
     write_csv(
         path,

@@ -1,22 +1,26 @@
-"""The same Hessian seen in other spaces than θ: in the factors (m, w) of θ = m ⊙ w, and in the metric of their flow.
+"""The same Hessian in other spaces than θ: in the factors (m, w) of θ = m ⊙ w, and in the metric of their flow.
 
-Each is labelled by its name; sharpness without a label is in θ.
+Each space is labelled by its name; sharpness without a label is in θ.
 """
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from commons.checks import choice
+from commons.checks import choice, number, refuse
 from sparse_training.sharpness.base import SymmetricOperator
 from sparse_training.sharpness.operator import HessianOperator
+from theory import metric, reset
 
 SPACES = ("theta", "factors", "flow")
 
 
 class FactorOperator(SymmetricOperator):
-    """Hessian of L(m ⊙ w) in the vector (m, w), from one product in θ.
+    """The Hessian of L(m ⊙ w) in the vector (m, w), from one product in θ.
 
-    With u = w ⊙ ṁ + m ⊙ ẇ and g = ∂L/∂θ: (w ⊙ Hu + g ⊙ ẇ, m ⊙ Hu + g ⊙ ṁ). m, w: (size,) each, with m ⊙ w = θ.
+    It takes (ṁ, ẇ) to (w ⊙ Hu + g ⊙ ẇ, m ⊙ Hu + g ⊙ ṁ), where u = w ⊙ ṁ + m ⊙ ẇ and g = ∂L/∂θ. m, w: (size,) each,
+    with m ⊙ w = θ.
     """
 
     def __init__(self, hessian: HessianOperator, m: Tensor, w: Tensor) -> None:
@@ -34,7 +38,10 @@ class FactorOperator(SymmetricOperator):
 
 
 class FlowOperator(SymmetricOperator):
-    """G^½ H G^½ with G = √(4θ² + β²), whose eigenvalues are those of the flow θ̇ = −G ∇L linearized at a minimum."""
+    """The map G^½ H G^½ with G = √(4θ² + β²).
+
+    Its eigenvalues are the rates at which the flow θ̇ = −G ∇L approaches a minimum along each eigenvector.
+    """
 
     def __init__(self, hessian: HessianOperator, metric: Tensor) -> None:
         super().__init__(hessian.size, hessian.dtype, hessian.device)
@@ -48,14 +55,35 @@ class FlowOperator(SymmetricOperator):
         return self._root * (self.hessian @ (self._root * v))
 
 
-def in_space(hessian: HessianOperator, space: str, beta: float = 1.0) -> SymmetricOperator:
-    """The operator in "theta", in the "factors" (m, w) of a reset to m² − w² = β, or in the "flow" metric of that β."""
-    from theory import metric, reset
+def in_space(
+    hessian: HessianOperator, space: str, beta: float | Mapping[str, float] | None = None
+) -> SymmetricOperator:
+    """Return the operator in "theta", in the "factors" (m, w) with m² − w² = β, or in the "flow" metric of that β.
 
+    beta: one number, or one for each parameter that has coordinates, by name; "theta" needs none.
+
+    Raises:
+        InputError: The space is unknown, or β is missing for it or not positive.
+    """
     choice("space", space, SPACES)
     if space == "theta":
         return hessian
     theta = hessian.coordinates.vector(hessian.coordinates.values).detach()
+    each = _beta_of_each(hessian, space, beta)
     if space == "flow":
-        return FlowOperator(hessian, metric(theta, beta, xp=torch))
-    return FactorOperator(hessian, *reset(theta, beta, xp=torch))
+        return FlowOperator(hessian, metric(theta, each, xp=torch))
+    return FactorOperator(hessian, *reset(theta, each, xp=torch))
+
+
+def _beta_of_each(hessian: HessianOperator, space: str, beta: float | Mapping[str, float] | None) -> float | Tensor:
+    """β as one number, or as a vector (size,) with that of each coordinate's layer."""
+    if beta is None:
+        refuse("beta", None, f"the β of the factors, which space={space!r} needs")
+    if not isinstance(beta, Mapping):
+        return number("beta", beta, above=0)
+    coordinates = hessian.coordinates
+    for name in coordinates.names:
+        if name not in beta:
+            refuse("beta", list(beta), f"with a β for {name}")
+    layers = zip(coordinates.names, coordinates.values, strict=True)
+    return coordinates.vector([torch.full_like(value, beta[name], requires_grad=False) for name, value in layers])

@@ -1,6 +1,5 @@
 """One cell of a transplant: where its mask, its signs, its magnitudes and all its other state come from."""
 
-import re
 from dataclasses import dataclass
 
 from commons.checks import choice, number, refuse
