@@ -77,7 +77,9 @@ def test_an_interrupted_command_leaves_what_it_measured(
         return columns(pair)
 
     monkeypatch.setattr(report, "pair_columns", interrupted)
-    assert parser().execute(["sharpness", str(run.path), "--samples", "100", "--out", str(tmp_path)]) == 130
+    with pytest.raises(SystemExit) as stopped:
+        parser().execute(["sharpness", str(run.path), "--samples", "100", "--out", str(tmp_path)])
+    assert stopped.value.code == 130
     (row,) = rows_of(tmp_path / "eigenvalues.csv")
     assert (row["epoch"], row["converged"]) == ("0", "True")
     assert float(row["value"]) == calls[0].value
