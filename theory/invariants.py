@@ -9,10 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from commons import finite, number
 from theory.arrays import Array
+from theory.energies import exact_excess, has_exact_energies
 from theory.flows import Flow
 from theory.roots import increasing_root
 
 CHUNK = 1 << 15  # starts whose radii fit in a core's cache
+CLOSE = 16 * np.finfo(float).eps  # relative distance of two radii that rounding may have brought about
 TINIEST_INVARIANT = 1e-290  # stands for c = 0, so that an orbit always has a hyperbolic angle
 
 
@@ -36,6 +38,7 @@ def margin(a0: ArrayLike, w0: ArrayLike, flow: Flow) -> Array:
     """
     a, w = _radii(a0, w0, flow)
     opposite = (a + w) * (np.abs(a) + np.abs(w))
+    opposite = _decided(opposite, a, w, a0, w0, flow)
     distance = np.where(a * w < 0, opposite, np.abs(a) * a + np.abs(w) * w)
     if not flow.w.reaches_zero:
         distance = np.minimum(distance, np.abs(w) * w)
@@ -49,7 +52,10 @@ def recovers(a0: ArrayLike, w0: ArrayLike, flow: Flow) -> NDArray[np.bool_]:
 
     For a C¹ chart of w: w0 > 0 and ρ_w(w0) + ρ_a(a0) > 0. For the standard flow, and for equal charts, this is
     w0 > 0 and a0 + w0 > 0. A chart that reaches zero (Power(p), p < 1) drops the condition w0 > 0; one that a cannot
-    pass zero in asks for a0 > 0. Compares radii, never squares: safe up to the largest float64.
+    pass zero in asks for a0 > 0.
+
+    Radii are compared, not their squares, so that the largest float64 is safe. For the standard flow and Sign-In the
+    answer is exact for every float64, also where β is below the rounding of θ.
 
     a0, w0: finite arrays that broadcast.   Returns bool.
     """
@@ -66,7 +72,8 @@ def recovers(a0: ArrayLike, w0: ArrayLike, flow: Flow) -> NDArray[np.bool_]:
 def fate(a0: ArrayLike, w0: ArrayLike, flow: Flow) -> NDArray[np.str_]:
     """ "recovers", "saddle" (the flow ends in (0, 0)) or "stuck" (anywhere else at loss ¼ or above), elementwise."""
     a, w = _radii(a0, w0, flow)
-    return np.where(recovers(a0, w0, flow), "recovers", np.where(np.abs(a) == np.abs(w), "saddle", "stuck"))
+    gap = _decided(np.abs(w) - np.abs(a), -np.abs(a), np.abs(w), a0, w0, flow)
+    return np.where(recovers(a0, w0, flow), "recovers", np.where(gap == 0, "saddle", "stuck"))
 
 
 def separatrix(flow: Flow, n: int = 512, extent: float = 2.0) -> tuple[Array, Array]:
@@ -136,13 +143,28 @@ def angle_of_product(product: Array, c: Array, flow: Flow) -> Array:
 
 
 def _inside(a: Array, w: Array, flow: Flow) -> NDArray[np.bool_]:
-    equal = flow.a == flow.w
-    inside = (a if equal else flow.a.radius(a)) > -(w if equal else flow.w.radius(w))
+    if flow.a == flow.w:
+        inside = a > -w
+    else:
+        radius_a, radius_w = flow.a.radius(a), flow.w.radius(w)
+        inside = _decided(radius_a + radius_w, radius_a, radius_w, a, w, flow) > 0
     if not flow.w.reaches_zero:
         inside = inside & (w > 0)
     if not flow.a.passes_zero:
         inside = inside & (a > 0)
     return np.asarray(inside)
+
+
+def _decided(gap: Array, radius_a: Array, radius_w: Array, a0: ArrayLike, w0: ArrayLike, flow: Flow) -> Array:
+    """The gap, or E(w) − E(a) where the radii differ by so little that rounding decides and the flow knows better."""
+    if not has_exact_energies(flow):
+        return gap
+    close = (radius_w > 0) & (np.abs(radius_a + radius_w) <= CLOSE * radius_w)
+    if close.any():
+        a, w = (np.broadcast_to(finite("start", x), close.shape)[close] for x in (a0, w0))
+        gap = np.array(np.broadcast_to(gap, close.shape))
+        gap[close] = exact_excess(a, w, flow)
+    return gap
 
 
 def _radii(a0: ArrayLike, w0: ArrayLike, flow: Flow) -> tuple[Array, Array]:
