@@ -1,6 +1,6 @@
-"""Integration of what theory/ states: flows of a neuron from many starts at once, discrete maps, and phase diagrams.
+"""Integration of the flows that theory/ states, from many starts at once, and the discrete maps beside them.
 
-It never decides what is true. Names are imported when they are used, so that a command answers at once.
+Names are imported when they are used, so that a command answers at once.
 """
 
 import importlib

@@ -59,11 +59,13 @@ def gradient_descent(
     reset_every: ArrayLike = 0,
     tolerance: float = 0.1,
 ) -> Descent:
-    """Full gradient descent on the population loss: θ ← θ − lr(∇L + λθ), or with heavy-ball momentum on that.
+    """Take steps of gradient descent on the population loss, θ ← θ − lr(∇L + λθ), also with heavy-ball momentum.
 
-    a0, w0, lr, weight_decay, reset_every: arrays that broadcast.   flow: Standard() (None) or SignIn, whose factors
-    take the steps.   decoupled: weight decay as θ ← (1 − lr·λ)θ beside the step (AdamW's).   reset_every: steps
-    between resets of the factors to their β, 0 for never; a reset also empties the momentum.
+    a0, w0, lr, weight_decay, reset_every: arrays that broadcast; weight_decay is λ.
+    flow: Standard(), which None stands for, or SignIn, whose factors then take the steps.
+    decoupled: decay the weights by θ ← (1 − lr·λ)θ beside the step, as AdamW does.
+    reset_every: the steps between resets of the factors to their β, 0 for never. A reset also empties the momentum.
+    tolerance: how far from 1 aw may be to count as recovered.
 
     Raises:
         InputError: a value that is not finite or out of its range; a flow without a discrete form here.
@@ -94,10 +96,13 @@ def sgd(
     reset_every: ArrayLike = 0,
     tolerance: float = 0.1,
 ) -> Descent:
-    """Minibatch SGD: every start draws `batch` fresh inputs x ~ N(0, 1) a step, labels relu(x) + label_noise·N(0, 1).
+    """Take steps of SGD: in each step every start draws `batch` fresh inputs x ~ N(0, 1) with noisy labels.
 
-    A batch enters the gradient through ½ → mean x²[x > 0] on its side of w and, with label noise, through
-    mean εx[x > 0], which given x is normal. The rest as in `gradient_descent`.
+    The labels are relu(x) + label_noise·N(0, 1). In the gradient the mean of x²[x > 0] over the batch, or of x²[x < 0]
+    for w < 0, takes the place of ½; the noise adds the mean of εx over the same inputs, which is normal given x.
+
+    batch: inputs of a start in a step.   label_noise: an array that broadcasts with the starts.   seed: of the draws.
+    The other arguments are those of `gradient_descent`.
     """
     number("batch", batch, at_least=1, integer=True)
     generator = torch.Generator().manual_seed(int(number("seed", seed, at_least=0, integer=True)))

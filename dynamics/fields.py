@@ -1,6 +1,6 @@
-"""Vector fields for torch, generated from the symbolic gradients and metrics of theory/: one source of truth.
+"""Vector fields for torch at d = 1, generated from the symbolic gradients and metrics of theory/.
 
-A field is smooth: each half-plane has its own, and the kink of the loss at w = 0 is never inside one.
+Each half-plane has a field of its own, which is smooth: the kink of the loss at w = 0 lies between the two.
 """
 
 import copy
@@ -21,10 +21,10 @@ Field = Callable[[State, Sequence[torch.Tensor]], State]
 
 
 class HalfPlane:
-    """The d = 1 flow on one side of w = 0, in the coordinates (a, y) with w = side·y^power, y ≥ 0.
+    """The d = 1 flow on one side of w = 0, in the coordinates (a, y), where w = side·y^power and y ≥ 0.
 
-    Charts that are regular at 0 have power = 1. Where the metric vanishes or is infinite at w = 0 the power makes the
-    speed of y finite and nonzero there, so that arrival at the wall and departure from it are ordinary steps.
+    The power is 1 for a chart that is regular at 0. If the metric of w is 0 or infinite at w = 0, the power is such
+    that y moves at a finite speed there that is not 0, so that arriving at the wall and leaving it are ordinary steps.
     """
 
     def __init__(self, chart_of_a: Chart, chart_of_w: Chart, side: int) -> None:
@@ -66,7 +66,7 @@ class HalfPlane:
         return [getattr(flow.a, n) for n in self._a_names] + [getattr(flow.w, n) for n in self._w_names]
 
     def spread(self, parameters: Sequence[torch.Tensor]) -> float:
-        """√ of the larger metric at the saddle, at least 1: how much of the plane around it a small invariant spans."""
+        """The root of the larger metric at the saddle, at least 1: how far orbits of a small invariant reach."""
         return math.sqrt(max(1.0, *(float(torch.as_tensor(rate).max()) for rate in self._rates(*parameters))))
 
     def weight(self, y: torch.Tensor) -> torch.Tensor:
@@ -99,7 +99,7 @@ def _half_plane(chart_a: Chart, chart_w: Chart, side: int) -> HalfPlane:
 
 
 def _symbolic(chart: Chart, layer: str) -> tuple[Chart, tuple[str, ...], list[sp.Symbol]]:
-    """A Product with a symbol in the place of its β; any other chart as it is."""
+    """A Product with a symbol in the place of its β, its parameter and the symbol; any other chart as it is."""
     if type(chart) is not Product:
         return chart, (), []
     twin, symbol = copy.copy(chart), sp.Symbol(f"beta_{layer}", positive=True)
@@ -108,6 +108,6 @@ def _symbolic(chart: Chart, layer: str) -> tuple[Chart, tuple[str, ...], list[sp
 
 
 def _metric(chart: Chart, theta: sp.Expr) -> sp.Expr:
-    """g(θ); with numbers in the place of constants such as √3, which torch cannot take the root of."""
+    """g(θ), with numbers in the place of constants such as √3, of which torch cannot take the root."""
     metric = chart.metric_expression(theta)
     return metric if type(chart) in (Identity, Product, SignedPower) else sp.N(metric, 17)

@@ -1,6 +1,6 @@
 """How a trajectory ends and why: the vocabulary of every result in this room.
 
-Nothing is guessed here: a run that could not decide says UNDECIDED, with the reason and what would help.
+A trajectory that could not be decided is UNDECIDED, with a Reason whose text says what would help.
 """
 
 from enum import IntEnum

@@ -54,9 +54,12 @@ def phase_diagram(
 ) -> PhaseDiagram:
     """Integrate the flow from grid × grid starts in [−extent, extent]² and record where each ends.
 
-    refine: integrate every 16th start first, then only cells whose corners differ, then along the boundary found and
-    at 4096 cells drawn at random.   chunk: starts in memory at once.   parts: a folder for finished chunks, from
-    which an interrupted diagram goes on.   report(done, of): called after each chunk.   The rest as in `integrate`.
+    refine: integrate every 16th start first, then only the cells whose corners differ, and then the cells along the
+        boundary that was found and 4096 cells drawn at random. The other cells take the outcome of their neighbours.
+    chunk: how many starts are in memory at once.
+    parts: a folder for finished chunks, from which an interrupted diagram goes on.
+    report(done, of): called after each chunk, with rows of the grid.
+    device, dtype, rtol, atol, horizon, arrival: as in `integrate`.
 
     Raises:
         InputError: grid < 2, a non-positive extent, or as `integrate`.
@@ -158,7 +161,7 @@ def _keep(path: Path, key: str, labels: Labels) -> None:
 
 
 def _finished(path: Path, key: str) -> Labels | None:
-    """The labels of a finished chunk of the same settings, or None."""
+    """The labels of a finished chunk with the same settings; None if there is none, or it is damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return (file["outcome"], file["time"]) if str(file["key"]) == key else None
@@ -218,7 +221,7 @@ def _lattice(n: int, lines: NDArray[np.int64], where: NDArray[np.bool_] | bool =
 
 
 def _edges(outcome: NDArray[np.int8]) -> NDArray[np.bool_]:
-    """Cells with one of the four neighbours of another label."""
+    """The cells that have a neighbour, of their four, with another label."""
     edge = np.zeros(outcome.shape, dtype=np.bool_)
     for axis in (0, 1):
         differs = np.diff(outcome, axis=axis) != 0
@@ -227,7 +230,7 @@ def _edges(outcome: NDArray[np.int8]) -> NDArray[np.bool_]:
 
 
 def _grown(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Cells and everything around them within the coarsest stride."""
+    """The cells and everything within the coarsest stride around them."""
     grown = np.zeros_like(cells)
     for i, j in np.argwhere(cells):
         grown[max(0, i - COARSEST) : i + COARSEST + 1, max(0, j - COARSEST) : j + COARSEST + 1] = True

@@ -1,7 +1,4 @@
-"""Trajectories seen along the way: (a, w) at given times, for drawing and for following an invariant.
-
-It decides nothing; `integrate` says how a trajectory ends.
-"""
+"""Trajectories along the way: (a, w) at given times, for drawing and for following an invariant."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,10 +12,13 @@ from theory.flows import Flow
 def sample_paths(
     flow: Flow, a0: ArrayLike, w0: ArrayLike, times: ArrayLike, *, rtol: float = 1e-9, arrival: float = 1e-9
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(a, w) of each start at each time, both (T, N) float64; a trajectory that has ended stays where it ended.
+    """(a, w) of each start at each time, both (T, N) float64.
 
-    a0, w0: (N,) or what broadcasts to it.   times: (T,) flow times ≥ 0, not decreasing; each is integrated to from the
-    start.   nan where the integration could not go on to the time.
+    A trajectory that has ended stays where it ended. Where the integration could not go on to a time, both are nan.
+
+    a0, w0: (N,), or arrays that broadcast to it.
+    times: (T,) flow times ≥ 0, which do not decrease. Each is integrated to from the start.
+    rtol, arrival: as in `integrate`.
 
     Raises:
         InputError: times that decrease or are negative, or as `integrate`.

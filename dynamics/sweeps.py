@@ -30,7 +30,7 @@ class Axis(NamedTuple):
 
 
 def betas(*, grid: int = 33, starts: int = 8, seed: int = 0) -> Sweep:
-    """Share of balanced starts a = −w, w uniform on (0.1, 2), that Sign-In recovers over (β_a, β_w) in [0.05, 2]²."""
+    """The share of balanced starts a = −w, w uniform on (0.1, 2), that Sign-In recovers over (β_a, β_w) in [0.05, 2]²."""
     _check(grid, starts, seed)
     axis = np.linspace(0.05, 2, grid)
     size = np.random.default_rng(seed).uniform(0.1, 2, (grid, grid, starts))
@@ -46,7 +46,10 @@ def betas(*, grid: int = 33, starts: int = 8, seed: int = 0) -> Sweep:
 
 
 def step(*, grid: int = 41, starts: int = 16, seed: int = 0, steps: int = 500) -> Sweep:
-    """Share of starts w in (−a, 0) that gradient descent recovers over learning rate η and a; the wall is ηa² = 2."""
+    """The share of starts w in (−a, 0) that gradient descent recovers, over learning rate η and a.
+
+    The wall at w = 0 opens at ηa² = 2.
+    """
     _check(grid, starts, seed)
     rates, sizes = np.linspace(0.02, 4, grid), np.linspace(0.1, 4, grid)
     part = np.random.default_rng(seed).uniform(0, 1, (grid, grid, starts))
@@ -61,7 +64,10 @@ def step(*, grid: int = 41, starts: int = 16, seed: int = 0, steps: int = 500) -
 def noise(
     *, grid: int = 17, starts: int = 32, seed: int = 0, steps: int = 500, lr: float = 0.1, flow: Flow | None = None
 ) -> Sweep:
-    """Share of balanced starts a = −w that SGD with batches of 8 recovers over label noise and w; aw within ½ of 1."""
+    """The share of balanced starts a = −w that SGD with batches of 8 recovers, over label noise and w.
+
+    A start counts as recovered if aw is within ½ of 1 after the last step.
+    """
     _check(grid, starts, seed)
     flow = flow or SignIn(1.0, 0.5)
     spreads, sizes = np.linspace(0, 4, grid), np.linspace(0.1, 2, grid)
@@ -75,9 +81,10 @@ def noise(
 
 
 def decay(*, grid: int = 12, starts: int = 48, seed: int = 0, steps: int = 3000, lr: float = 0.05) -> Sweep:
-    """Share of starts a < 0 < w, uniform on (−1, 0) × (0, 1), that Sign-In with β = (1, 0.5) recovers under SGD.
+    """The share of starts a < 0 < w that SGD on the factors of Sign-In recovers, over weight decay and reset period.
 
-    Over coupled weight decay in [0, 0.2] and the reset period, 2⁰ … 2^(grid−2) steps; the last period is "never" (0).
+    The starts are uniform on (−1, 0) × (0, 1), and β = (1, 0.5). The coupled weight decay is in [0, 0.2], and the
+    periods are 2⁰ … 2^(grid−2) steps and "never", which is 0.
     """
     _check(grid, starts, seed)
     decays = np.linspace(0, 0.2, grid)
@@ -94,9 +101,11 @@ def decay(*, grid: int = 12, starts: int = 48, seed: int = 0, steps: int = 3000,
 
 
 def dimension(*, grid: int = len(DIMENSIONS), starts: int = 400, seed: int = 0, flow: Flow | None = None) -> Sweep:
-    """Share of balanced starts |a| = ‖w‖, w ~ N(0, I/d), that the population flow recovers, over d and sign pairs.
+    """The share of balanced starts |a| = ‖w‖, w ~ N(0, I/d), that the population flow recovers, over d and sign pairs.
 
-    grid: how many of d = 1, 2, 3, 5, 8, 16, 32, 64.   The pairs (a, w₁) are (+,+), (+,−), (−,+), (−,−), numbered 0 … 3.
+    The pairs of signs of (a, w₁) are (+,+), (+,−), (−,+) and (−,−), numbered 0 … 3.
+
+    grid: how many of d = 1, 2, 3, 5, 8, 16, 32, 64.
     """
     _check(grid, starts, seed)
     flow = flow or Standard()

@@ -1,7 +1,7 @@
-"""How long the flow takes along an orbit, as one integral for each of three stages, and its inverse.
+"""How long the flow takes along an orbit, as one integral for each of three stages, and the inverse of that.
 
-Stages: "early", w > 0 up to aw = ½ or until the orbit meets w = 0; "late", w > 0 with aw near 1 or above; "below",
-w < 0. All arrays are (N,) float64, one orbit each; nothing here takes a time step.
+The stages are "early", where w > 0 and aw rises to ½ or the orbit comes to w = 0; "late", where w > 0 and aw is near 1
+or above it; and "below", where w < 0. All arrays are (N,) float64 with one orbit in each place.
 """
 
 from collections.abc import Callable
@@ -24,8 +24,8 @@ SMALLEST_LOG = -200.0  # of |aw|, below which w has come to rest on 0 for every 
 class Clock:
     """Durations on the orbits c = ρ_a² − ρ_w² of a flow; `sign` is that of a on the orbits with c ≥ 0.
 
-    Coordinates that grow with time in each stage: early, the hyperbolic angle (c < 0) or ± ln sinh of it (c ≥ 0);
-    late, −ln|1 − aw|; below, −ln|aw|.
+    In each stage a coordinate grows with time. In the early stage it is the hyperbolic angle of the orbit if c < 0, and
+    ± ln sinh of it if c ≥ 0; in the late stage it is −ln|1 − aw|, and below it is −ln|aw|.
     """
 
     flow: Flow
@@ -36,7 +36,7 @@ class Clock:
         return Clock(self.flow, self.c[rows], self.sign[rows])
 
     def early_start(self, radius_a: Array, radius_w: Array) -> Array:
-        """Early coordinate of a point with w ≥ 0; one with w = 0 starts just above it."""
+        """The early coordinate of a point with w ≥ 0; a point with w = 0 has that of one just above it."""
         size = np.sqrt(np.maximum(np.abs(self.c), TINIEST_INVARIANT))
         lowest = -NEGLIGIBLE - np.log1p(size)
         with np.errstate(divide="ignore"):
@@ -44,7 +44,7 @@ class Clock:
         return np.where(self.c < 0, np.arcsinh(radius_a / size), self.sign * along)
 
     def early_end(self, product: Array) -> Array:
-        """Early coordinate at aw = product; with product = 0 on an orbit c ≥ 0, where w comes to 0."""
+        """The early coordinate at which aw = product; for product = 0 on an orbit with c ≥ 0, where w comes to 0."""
         some = product != 0
         angle = np.zeros_like(product)
         angle[some] = np.sign(product[some]) * angle_of_product(np.abs(product[some]), self.c[some], self.flow)
@@ -54,7 +54,7 @@ class Clock:
         return np.where(self.c < 0, angle, self.sign * along)
 
     def early_rate(self, coordinate: Array) -> Array:
-        """dt over d(coordinate)."""
+        """The time that one unit of the early coordinate takes."""
         bent = self.c < 0
         angle = np.where(bent, coordinate, np.arcsinh(np.exp(np.where(bent, 0.0, self.sign * coordinate))))
         a, w = self.early_point(coordinate)
@@ -70,7 +70,7 @@ class Clock:
         return self.flow.a.weight(np.where(bent, radius_a, self.sign * radius_a)), self.flow.w.weight(radius_w)
 
     def late_rate(self, above: bool) -> Callable[[Array], Array]:
-        """dt over d(−ln|1 − aw|), for aw above 1 or below it."""
+        """The time that one unit of −ln|1 − aw| takes, as a function of it; `above` says on which side of 1 aw is."""
         return lambda coordinate: 1 / growth(*self.late_point(coordinate, above), self.flow)
 
     def late_point(self, coordinate: Array, above: bool) -> tuple[Array, Array]:
@@ -78,7 +78,7 @@ class Clock:
         return self._point(-np.expm1(-coordinate) if not above else 1 + np.exp(-coordinate))
 
     def below_rate(self, coordinate: Array) -> Array:
-        """dt over d(−ln|aw|) on w < 0."""
+        """The time that one unit of −ln|aw| takes on w < 0."""
         return 1 / growth(*self.below_point(coordinate), self.flow)
 
     def below_point(self, coordinate: Array) -> tuple[Array, Array]:
@@ -91,7 +91,7 @@ class Clock:
         return self.flow.a.weight(radius_a), self.flow.w.weight(radius_w)
 
     def duration(self, rate: "Rate", start: Array, end: Array) -> Array:
-        """Time from one coordinate of a stage to another; `rate` is a function Clock → (coordinates → dt/d)."""
+        """The time from one coordinate of a stage to another; `rate` is that of the stage, such as `early`."""
 
         def integrand(x: Array, rows: NDArray[np.intp]) -> Array:
             shape = x.shape
@@ -122,20 +122,20 @@ Rate = Callable[[Clock], Callable[[Array], Array]]
 
 
 def early(clock: Clock) -> Callable[[Array], Array]:
-    """Rate of the early stage."""
+    """The rate of the early stage: the time that one unit of its coordinate takes, as a function of it."""
     return clock.early_rate
 
 
 def late_under(clock: Clock) -> Callable[[Array], Array]:
-    """Rate of the late stage from aw < 1."""
+    """The rate of the late stage where aw < 1."""
     return clock.late_rate(above=False)
 
 
 def late_over(clock: Clock) -> Callable[[Array], Array]:
-    """Rate of the late stage from aw > 1."""
+    """The rate of the late stage where aw > 1."""
     return clock.late_rate(above=True)
 
 
 def below(clock: Clock) -> Callable[[Array], Array]:
-    """Rate of the stage w < 0."""
+    """The rate of the stage w < 0."""
     return clock.below_rate

@@ -1,6 +1,6 @@
 """The standard flow in closed form: (a + w)² and (a − w)² are logistic on w > 0, a² and w² on w < 0.
 
-It serves `timing`; arrays are float64 of one shape, and nothing here is integrated.
+These are the formulas behind `theory.timing`; all arrays are float64 of one shape.
 """
 
 import numpy as np
@@ -9,10 +9,11 @@ from theory.arrays import Array
 
 
 def time_above(a: Array, w: Array, goal: Array, distance: Array) -> Array:
-    """Time on w > 0 until aw = goal, where distance = |1 − goal| in full precision.
+    """The time on w > 0 until aw = goal, where distance = |1 − goal| in full precision.
 
-    (2/R) ln of the cross-ratio of y = (a + w)² with the roots y± = 2 ± R of its logistic equation, R = √(4 + c²);
-    on a = −w, where y = 0, the same in (a − w)².
+    y = (a + w)² obeys a logistic equation whose roots are y± = 2 ± R with R = √(4 + c²). The time is 2/R times the
+    logarithm of the cross-ratio of the two values of y with those roots. On a = −w, where y = 0, (a − w)² takes its
+    place.
     """
     c, root = _constants(a, w)
     start = (a + w) ** 2
@@ -30,7 +31,7 @@ def time_above(a: Array, w: Array, goal: Array, distance: Array) -> Array:
 
 
 def time_below(a: Array, w: Array, goal: Array) -> Array:
-    """Time on w < 0 until |aw| = goal: (2/c)(arsinh(c/2·goal) − arsinh(c/2|aw|)), continued to c = 0."""
+    """The time on w < 0 until |aw| = goal: (2/c)(arsinh(c/(2·goal)) − arsinh(c/(2|aw|))), with its limit at c = 0."""
     c = (a - w) * (a + w)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         end, start = 1 / goal, 1 / np.abs(a * w)
@@ -40,7 +41,7 @@ def time_below(a: Array, w: Array, goal: Array) -> Array:
 
 
 def point_above(time: Array, a: Array, w: Array) -> tuple[Array, Array]:
-    """(a, w) after a time on w > 0, and at rest on w = 0 once there."""
+    """(a, w) after a time on w > 0; a trajectory that has come to w = 0 rests there."""
     c, root = _constants(a, w)
     tau = np.tanh(root * time / 4)
     slack = c * c / (root + 2) + 4 / (np.exp(np.minimum(root * time / 2, 700.0)) + 1)  # R − 2τ
@@ -66,5 +67,5 @@ def _constants(a: Array, w: Array) -> tuple[Array, Array]:
 
 
 def _relative_growth(x: Array) -> Array:
-    """(eˣ − 1)/x, 1 at 0."""
+    """(eˣ − 1)/x, with its limit 1 at 0."""
     return np.where(x == 0, 1.0, np.expm1(x) / np.where(x == 0, 1.0, x))

@@ -1,6 +1,6 @@
 """What discrete steps do that the flow does not: the step that crosses w = 0, and how β shrinks.
 
-Each function is one exact law, proved in `theory.propositions.discretisation`; none iterates a training loop.
+Each function is one exact law, which `theory.propositions.discretisation` proves.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from theory.arrays import Array
 
 
 def escape_learning_rate(a: ArrayLike) -> Array:
-    """2/a²: gradient descent on d = 1 from w < 0 lands on w > 0 in its next step iff the step exceeds this.
+    """The learning rate 2/a² above which a step of gradient descent from w < 0, with d = 1, lands on w > 0.
 
     a: finite array.   Returns float64, inf at a = 0.
     """
@@ -22,7 +22,7 @@ def escape_learning_rate(a: ArrayLike) -> Array:
 def beta_after_steps(
     beta: ArrayLike, learning_rate: ArrayLike, gradients: ArrayLike, weight_decay: float = 0.0
 ) -> Array:
-    """β after steps of SGD without momentum on m and w: β ∏ₖ((1 − ηₖλ)² − ηₖ²gₖ²), exact.
+    """The β after steps of SGD without momentum on m and w, which is exactly β ∏ₖ((1 − ηₖλ)² − ηₖ²gₖ²).
 
     beta: array (...,).   learning_rate: number or array (K,).   gradients: ∂L/∂θ at each step, array (K, ...).
     weight_decay: coupled λ ≥ 0.   Returns float64 (...,).
@@ -38,7 +38,9 @@ def beta_after_steps(
 
 
 def beta_under_weight_decay(beta: ArrayLike, weight_decay: ArrayLike, time: ArrayLike) -> Array:
-    """β(t) = β e^{−2λt}, with coupled weight decay λ in the flow; time in flow time (learning rate × steps).
+    """β(t) = β e^{−2λt}, the β after a time under the flow with coupled weight decay λ.
+
+    Flow time is learning rate × steps.
 
     beta, weight_decay, time: finite arrays that broadcast.   Returns float64.
     """

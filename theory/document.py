@@ -1,7 +1,4 @@
-"""The theorems on paper: as plain text, as JSON, and as a LaTeX article that pdflatex compiles without packages to add.
-
-It shows what `prove()` decided and decides nothing.
-"""
+"""The theorems on paper: as plain text, as JSON, and as a LaTeX article that a plain pdflatex compiles."""
 
 import re
 import textwrap

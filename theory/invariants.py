@@ -1,7 +1,7 @@
 """What the flow of one neuron (d = 1) conserves, and what follows without integrating: basin, separatrix, limit.
 
 In the radii (ρ_a, ρ_w) of the two charts the orbits are the hyperbolas ρ_a² − ρ_w² = c in each half-plane, whatever
-the charts; nothing here takes a time step.
+the charts are.
 """
 
 import numpy as np
@@ -70,7 +70,7 @@ def recovers(a0: ArrayLike, w0: ArrayLike, flow: Flow) -> NDArray[np.bool_]:
 
 
 def fate(a0: ArrayLike, w0: ArrayLike, flow: Flow) -> NDArray[np.str_]:
-    """ "recovers", "saddle" (the flow ends in (0, 0)) or "stuck" (anywhere else at loss ¼ or above), elementwise."""
+    """Where the flow ends, elementwise: "recovers", "saddle" for (0, 0), or "stuck" elsewhere, at loss ¼ or above."""
     a, w = _radii(a0, w0, flow)
     gap = _decided(np.abs(w) - np.abs(a), -np.abs(a), np.abs(w), a0, w0, flow)
     return np.where(recovers(a0, w0, flow), "recovers", np.where(gap == 0, "saddle", "stuck"))
@@ -121,7 +121,7 @@ def orbit(angle: Array, c: Array) -> tuple[Array, Array]:
 
 
 def growth(a: Array, w: Array, flow: Flow) -> Array:
-    """½(a²g_w + w²g_a), the rate at which the product z = aw moves: ż = (1 − z)·growth on w > 0."""
+    """The rate ½(a²g_w + w²g_a) of the product z = aw, which obeys dz/dt = (1 − z)·growth on w > 0."""
     return (a * a * flow.w.metric(w) + w * w * flow.a.metric(a)) / 2
 
 

@@ -1,6 +1,6 @@
 """The student a·relu(w·x), the teacher relu(v·x) and their population loss, as SymPy expressions, d = 1 and d > 1.
 
-Nothing here integrates in time or evaluates numbers; `sympy.lambdify` turns the expressions into NumPy or torch code.
+`sympy.lambdify` turns the expressions into code for NumPy or torch.
 """
 
 from collections.abc import Sequence

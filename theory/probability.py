@@ -1,6 +1,6 @@
 """How often a random start recovers the teacher, exactly or by quadrature with an error bound.
 
-Nothing here draws a random number. Starts are symmetric: each sign of a and of w is as likely as the other.
+The starts are symmetric: each sign of a and of w is as likely as the other.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,7 @@
-"""Theorems whose proofs are relations that SymPy decides: a step it cannot decide fails the proof.
+"""Theorems whose proofs are relations that SymPy decides; a step that it cannot decide fails the proof.
 
-Nothing is assumed: an equation must simplify to exact zero, an inequality must come with a certificate.
+An equation must simplify to exact zero. An inequality must come with a certificate: an expression that is equal to the
+difference of its sides, and whose sign SymPy reads off the assumptions on its symbols.
 """
 
 import random

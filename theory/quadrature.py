@@ -1,7 +1,4 @@
-"""Integrals of many smooth functions at once: Gauss-Legendre panels doubled until two levels agree.
-
-It knows nothing of neurons; singular ends are the caller's to transform away.
-"""
+"""Integrals of many smooth functions at once: the number of Gauss-Legendre panels is doubled until two levels agree."""
 
 from collections.abc import Callable
 
@@ -17,11 +14,15 @@ MOST_PANELS = 1 << 12
 def integrate(
     function: Callable[[Array, NDArray[np.intp]], Array], low: Array, high: Array, rtol: float = 3e-13
 ) -> tuple[Array, Array]:
-    """(integrals, error bounds), each (N,), of function(x, rows) over [low, high].
+    """The integral of function(x, rows) over each of N intervals, and a bound on its error; both (N,) float64.
 
-    function: x is (M, K), points of the intervals that rows, (M,), names; returns values (M, K).
-    low, high: (N,) float64.   The bound is the change at the last doubling; it exceeds rtol only where the
-    function's own rounding or 2¹² panels of 16 nodes do not reach it.
+    function: takes points x (M, K), of which row i lies in the interval number rows[i], and returns its values (M, K).
+        It must be smooth; the caller transforms singular ends away.
+    low, high: (N,) float64, the ends of the intervals.
+    rtol: the relative change at which the doubling of an interval's panels ends.
+
+    The bound is the change at the last doubling. It is above rtol where the rounding of the function itself is, and
+    where 2¹² panels of 16 nodes are not enough.
     """
     value, error = np.zeros(low.shape), np.full(low.shape, np.inf)
     error[high == low] = 0
@@ -41,7 +42,7 @@ def integrate(
 
 
 def _panels(function: Callable[..., Array], low: Array, high: Array, rows: NDArray[np.intp], panels: int) -> Array:
-    """The composite rule, over few enough intervals at a time to bound memory."""
+    """The composite rule over the intervals `rows`, a few intervals at a time, so that memory stays bounded."""
     offsets = ((np.arange(panels)[:, None] + (NODES + 1) / 2) / panels).ravel()  # (K,) in (0, 1)
     weights = np.tile(WEIGHTS, panels) / (2 * panels)
     total = np.empty(len(rows))

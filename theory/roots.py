@@ -1,7 +1,4 @@
-"""Roots of many increasing functions at once: Newton's steps kept inside a shrinking bracket.
-
-It knows nothing of neurons, and never extrapolates outside the bracket it is given.
-"""
+"""Roots of many increasing functions at once: Newton's steps, kept inside a bracket that shrinks."""
 
 from collections.abc import Callable
 
@@ -16,12 +13,14 @@ Function = Callable[[Array, NDArray[np.intp]], tuple[Array, Array]]
 def increasing_root(
     function: Function, low: Array, high: Array, first: Array | None = None, floor: float = 0.0, noise: float = 2e-15
 ) -> Array:
-    """The x in [low, high] at which each increasing function is 0, to the last digits that `function` resolves.
+    """The x in [low, high] at which each of N increasing functions is 0, to the last digits that it resolves.
 
-    function: maps points x and the rows they belong to, both (M,), to values and slopes, each (M,).
-    low, high: (N,) float64; where the function has one sign on the whole bracket the nearer end is returned.
-    first: the points to begin at, the middle by default.   floor: |x| below which digits are counted
-    from floor on.   noise: relative error that the function has near its root.
+    function: takes points x (M,) and the numbers (M,) of the functions that they belong to, and returns values and
+        slopes, both (M,).
+    low, high: (N,) float64, the brackets. If a function has one sign on its whole bracket, the nearer end is returned.
+    first: (N,) the points to begin at; None is the middle of the bracket.
+    floor: a root closer to 0 than this is found to the absolute error of a root of this size.
+    noise: the relative error that the functions have near their roots.
     """
     low, high = low.copy(), high.copy()
     x = (low + high) / 2 if first is None else first.copy()

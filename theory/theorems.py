@@ -1,6 +1,6 @@
 """Theorems 5.1, 5.2 and 5.4 of the paper as they hold, with proofs, and the list of all statements.
 
-The statements they rest on are in `theory.propositions`; no proof here is by numbers.
+The statements that they rest on are in `theory.propositions`. The paper writes β₁ for β_a and β₂ for β_w.
 """
 
 import sympy as sp
@@ -18,7 +18,7 @@ from theory.propositions.population import POPULATION, POPULATION_ND
 
 a, w, x, u = sp.symbols("a w x u", real=True)
 n, t, y, k, v, s, r = sp.symbols("n t y k v s r", positive=True)
-beta_a, beta_w = sp.symbols("beta_1 beta_2", positive=True)
+beta_a, beta_w = sp.symbols("beta_a beta_w", positive=True)
 D = sp.Derivative
 above = loss_negative(a, w) - sp.Rational(1, 4)
 da, dw = -D(loss_positive(a, w), a), -D(loss_positive(a, w), w)
@@ -72,16 +72,16 @@ THEOREM_5_2 = Theorem(
     name="5.2",
     title="Sign-In flow",
     hypotheses=(
-        r"$d = 1$, $a = m_aw_a$, $w = m_ww_w$ with $m^2 - w^2 = \beta_1$ and $\beta_2 > 0$",
+        r"$d = 1$, $a = m_aw_a$, $w = m_ww_w$ with $m^2 - w^2 = \beta_a$ and $\beta_w > 0$",
         r"$S_i(\theta) = \sqrt{4\theta^2 + \beta_i^2}$",
         r"$w_0 > 0$",
     ),
     statement=r"If $a_0 \ge 0$ the teacher is recovered. If $a_0 < 0$ it is recovered iff "
-    r"$S_2(w_0) - \beta_2 > S_1(a_0) - \beta_1$; equality ends in the saddle, the reverse sticks on $w = 0$. "
-    r"On the balanced line $|a_0| = w_0$ the condition is $\beta_1 > \beta_2$.",
+    r"$S_w(w_0) - \beta_w > S_a(a_0) - \beta_a$; equality ends in the saddle, the reverse sticks on $w = 0$. "
+    r"On the balanced line $|a_0| = w_0$ the condition is $\beta_a > \beta_w$.",
     paper=r"Sign-In recovers the teacher also from $a < 0$, $w > 0$ (if $\beta_1 > \beta_2$).",
-    differs="The basin is exact for every start; β₁ > β₂ is what it says of balanced ones.",
-    table=("recovers", "recovers iff S₂(w₀) − β₂ > S₁(a₀) − β₁", "never recovers", "never recovers"),
+    differs="The basin is exact for every start; of balanced ones it says β_a > β_w, the β₁ > β₂ of the paper.",
+    table=("recovers", "recovers iff S_w(w₀) − β_w > S_a(a₀) − β_a", "never recovers", "never recovers"),
     predict=lambda a0, w0, beta_a, beta_w: fate(a0, w0, SignIn(beta_a, beta_w)),
     steps=(
         equal("radius: S = 2ρ² + β", (2 * x**2 + beta_a) ** 2, 4 * (x * stretch_a) ** 2 + beta_a**2),

@@ -1,6 +1,6 @@
 """When the flow of one neuron (d = 1) is where: time to a loss, flip time and trajectory, exact or by quadrature.
 
-The standard flow is explicit in tanh; every other flow is one integral along its orbit, never a time step.
+The standard flow is explicit in tanh. Every other flow is one integral along its orbit, without a time step.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ LATEST = 45.0  # −ln|1 − aw| at which aw is 1 to every digit
 
 
 def time_to_loss(a0: ArrayLike, w0: ArrayLike, flow: Flow, loss: ArrayLike) -> Array:
-    """Flow time until the population loss has fallen to `loss`: 0 where it starts there, inf where it never does.
+    """The flow time until the population loss has fallen to `loss`: 0 if it starts there, inf if it never does.
 
     a0, w0, loss: finite arrays that broadcast.   Returns float64, by closed form for the standard flow and by
     quadrature, to about 1e-12 relative, for every other.
@@ -38,9 +38,10 @@ def time_to_loss(a0: ArrayLike, w0: ArrayLike, flow: Flow, loss: ArrayLike) -> A
 
 
 def flip_time(a0: ArrayLike, w0: ArrayLike, flow: Flow) -> Array:
-    """Flow time at which a sign changes: that of a from a0 < 0 < w0, or that of w where the chart of w reaches zero.
+    """The flow time at which a sign changes, inf if none ever does.
 
-    inf where none ever does. Both are the moment at which aw = 0, so that the loss is ¼.
+    It is the sign of a from a0 < 0 < w0, or that of w if its chart reaches zero. Both change when aw = 0, where the loss
+    is ¼.
 
     a0, w0: finite arrays that broadcast.   Returns float64.
     """

@@ -1,6 +1,6 @@
-"""Where starts end beyond the numbered theorems: without balance, as β₁ grows, on the kink, and with a rough chart.
+"""Where starts end beyond the numbered theorems: without balance, as β_a grows, on the kink, and with a rough chart.
 
-Every statement is about one neuron with d = 1 and the gradient flow of the population loss.
+Every statement is about one neuron with d = 1 under the gradient flow of the population loss.
 """
 
 import numpy as np
@@ -70,23 +70,23 @@ threshold = sp.sqrt(4 * n**2 + beta**2)
 
 BETA_LIMIT = Theorem(
     name="beta to infinity",
-    title="The basin as β₁ grows",
-    hypotheses=(r"Sign-In, $d = 1$, $a_0 < 0 < w_0$, $\beta_2 > 0$ fixed",),
-    statement=r"The basin grows with $\beta_1$: every $w_0 > 0$ recovers once "
-    r"$\beta_1 \ge 2a_0^2/(S_2(w_0) - \beta_2)$. As $\beta_1 \to \infty$ the basin tends to the half-plane "
+    title="The basin as β_a grows",
+    hypotheses=(r"Sign-In, $d = 1$, $a_0 < 0 < w_0$, $\beta_w > 0$ fixed",),
+    statement=r"The basin grows with $\beta_a$: every $w_0 > 0$ recovers once "
+    r"$\beta_a \ge 2a_0^2/(S_w(w_0) - \beta_w)$. As $\beta_a \to \infty$ the basin tends to the half-plane "
     r"$w_0 > 0$, the most that Theorem 5.4 allows.",
     paper=r"$\beta_1 > \beta_2$ suffices.",
-    differs="Says how much of the quadrant a given β₁ covers when the start is not balanced.",
-    table=("recovers", "recovers for β₁ large enough", "never recovers", "never recovers"),
+    differs="Says how much of the quadrant a given β_a covers when the start is not balanced.",
+    table=("recovers", "recovers for β_a large enough", "never recovers", "never recovers"),
     predict=lambda a0, w0, beta_a, beta_w: fate(a0, w0, SignIn(beta_a, beta_w)),
     steps=(
         negative(
-            "what a < 0 demands shrinks as β₁ grows",
+            "what a < 0 demands shrinks as β_a grows",
             D(threshold - beta, beta),
             -4 * n**2 / (threshold * (threshold + beta)),
         ),
         negative(
-            "it is below 2a²/β₁",
+            "it is below 2a²/β_a",
             threshold - beta - 2 * n**2 / beta,
             -4 * n**4 / (beta**2 * (threshold + beta + 2 * n**2 / beta)),
         ),

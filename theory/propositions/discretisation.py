@@ -1,6 +1,6 @@
 """Where steps differ from the flow: β under SGD and weight decay, and the step that leaves the stuck half-plane.
 
-Each law is of one update as it is run, or of the flow that it approximates; none is an average over noise.
+Each law is of one update as it is run, or of the flow that it approximates.
 """
 
 import sympy as sp

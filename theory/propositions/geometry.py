@@ -1,6 +1,6 @@
 """What writing θ = m·w does to one weight: the metric, the form of it that is quoted, invariants and the support.
 
-No loss is fixed here: G stands for any gradient ∂L/∂θ.
+G stands for the gradient ∂L/∂θ of any loss.
 """
 
 import numpy as np
@@ -72,7 +72,7 @@ INVARIANTS = Theorem(
         r"$E(\theta) = 2\int_0^\theta s/g(s)\,ds$",
     ),
     statement=r"$E_a(a) - \sum_i E_w(w_i)$ is conserved in every half-space where $L$ is differentiable: "
-    r"$a^2 - \|w\|^2$ for the standard flow, $\sqrt{4a^2+\beta_1^2} - \sum_i \sqrt{4w_i^2+\beta_2^2}$ for Sign-In, "
+    r"$a^2 - \|w\|^2$ for the standard flow, $\sqrt{4a^2+\beta_a^2} - \sum_i \sqrt{4w_i^2+\beta_w^2}$ for Sign-In, "
     r"$a^2 - |w|^{2/p}/p$ for $w = \mathrm{sign}(u)|u|^p$.",
     paper=r"$a^2 - \|w\|^2$ is conserved; stated for the standard flow.",
     differs="One invariant for every chart and dimension; Sign-In's is the one that decides its basin.",

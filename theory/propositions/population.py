@@ -1,7 +1,4 @@
-"""The population loss for Gaussian inputs, from its integrals, with its gradient: d = 1 and d > 1.
-
-It states what the loss is; how it is descended is the other files' subject.
-"""
+"""The population loss for Gaussian inputs, from its integrals, with its gradient: d = 1 and d > 1."""
 
 import numpy as np
 import sympy as sp
