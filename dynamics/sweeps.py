@@ -30,7 +30,7 @@ class Axis(NamedTuple):
 
 
 def betas(*, grid: int = 33, starts: int = 8, seed: int = 0) -> Sweep:
-    """The share of balanced starts a = −w, w uniform on (0.1, 2), that Sign-In recovers over (β_a, β_w) in [0.05, 2]²."""
+    """The share of balanced starts a = −w, w uniform on (0.1, 2), that Sign-In recovers, over β_a, β_w in [0.05, 2]."""
     _check(grid, starts, seed)
     axis = np.linspace(0.05, 2, grid)
     size = np.random.default_rng(seed).uniform(0.1, 2, (grid, grid, starts))

@@ -40,8 +40,8 @@ def time_to_loss(a0: ArrayLike, w0: ArrayLike, flow: Flow, loss: ArrayLike) -> A
 def flip_time(a0: ArrayLike, w0: ArrayLike, flow: Flow) -> Array:
     """The flow time at which a sign changes, inf if none ever does.
 
-    It is the sign of a from a0 < 0 < w0, or that of w if its chart reaches zero. Both change when aw = 0, where the loss
-    is ¼.
+    It is the sign of a from a0 < 0 < w0, or that of w if its chart reaches zero. Both change when aw = 0, where the
+    loss is ¼.
 
     a0, w0: finite arrays that broadcast.   Returns float64.
     """
