@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commons.cli import Parser
+from sparse_training.commands.train import add_trust, trusted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +67,7 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of random directions")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, help="folder of the files (default: RUN/sharpness)")
+    add_trust(parser)
     parser.set_defaults(run=run)
 
 
@@ -92,7 +94,7 @@ def run(args: argparse.Namespace) -> None:
     for name in () if named else args.source:
         _check_run(args, name)
     for name in args.source:
-        source = _of_files(args, name) if named else of_run(Path(name), _chosen(args))
+        source = _of_files(args, name) if named else of_run(Path(name), _chosen(args), trusted(args))
         folder = output_directory("out", args.out or Path(name) / "sharpness")
         prefix = f"{Path(name).name}-" if len(args.source) > 1 and args.out else ""
         for line in source.told:
@@ -119,7 +121,7 @@ def _check_run(args: argparse.Namespace, name: str) -> None:
     from sparse_training.runs.run import Run
     from sparse_training.sharpness.sources import run_betas
 
-    run = Run(Path(name))
+    run = Run(Path(name), trusted(args))
     if not run.epochs:
         refuse("source", name, "a run with saved networks", "train it with checkpoints")
     if set(args.space) - {"theta"} and run_betas(run) is None:

@@ -12,8 +12,10 @@ from commons.cli import Parser
 
 if TYPE_CHECKING:
     from sparse_training.runs.config import Config
+    from sparse_training.runs.trust import Trust
 
 OPTIONS = {
+    "model": ("model", "NAME", "mlp, cnn, resnet20, resnet18, resnet50, deit_small or module:callable"),
     "data": ("data.root", "DIR", "folder of the data set"),
     "density": ("mask.density", "SHARE", "share of the prunable weights to keep, in (0, 1]; 1 is dense"),
     "mask": ("mask.score", "SCORE[:DISTRIBUTION]", "random, magnitude, snip, grasp, synflow or module:callable"),
@@ -41,23 +43,39 @@ def add_settings(parser: Parser) -> None:
     for option, (path, metavar, text) in OPTIONS.items():
         parser.add_argument(f"--{option}", metavar=metavar, default=argparse.SUPPRESS, help=f"{text} ({path})")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="any setting")
+    add_trust(parser)
+
+
+def add_trust(parser: Parser) -> None:
+    """Add the option by which a user lets a configuration file name code."""
+    text = "code, as module:callable, that a configuration file may name; `all` for any; may be repeated"
+    parser.add_argument("--trust", action="append", default=[], metavar="NAME", help=text)
+
+
+def trusted(args: argparse.Namespace) -> "Trust":
+    """What the option of `add_trust` says."""
+    return "all" in args.trust or list(args.trust)
 
 
 def configuration(args: argparse.Namespace) -> "Config":
     """Preset, then file, then options, then --set."""
-    from commons.files import read_text
     from sparse_training.masks import score_and_distribution
-    from sparse_training.runs.config import Config
-    from sparse_training.runs.toml import from_toml
+    from sparse_training.runs.config import VARIANTS, Config, read_settings
+    from sparse_training.runs.toml import parse_settings
+    from sparse_training.runs.trust import code_in
 
     config = Config.preset(args.preset) if args.preset else Config()
-    if args.config:
-        config = config.with_tree(from_toml(read_text(args.config), args.config))
     settings = [f"{path}={getattr(args, option)}" for option, (path, *_) in OPTIONS.items() if option in args]
     if "mask" in args:
         score, distribution = score_and_distribution(args.mask)
         settings += [f"mask.score={score}", *([f'mask.distribution="{distribution}"'] if distribution else [])]
-    return config.with_set([*settings, *args.set])
+    settings += args.set
+    if args.config:
+        named_here = code_in(parse_settings(settings), VARIANTS).values()
+        trust = trusted(args)
+        trust = trust if isinstance(trust, bool) else [*trust, *named_here]
+        config = config.with_tree(read_settings(args.config, trust))
+    return config.with_set(settings)
 
 
 def run(args: argparse.Namespace) -> int:

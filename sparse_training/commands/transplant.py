@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commons.cli import Parser
+from sparse_training.commands.train import add_trust, trusted
 
 if TYPE_CHECKING:
     from sparse_training.transplant import Cell
@@ -50,6 +51,7 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument("--workers", type=int, default=0, help="processes; 0 is one a core")
     parser.add_argument("--out", type=Path, required=True, help="folder of all runs")
     parser.add_argument("--report", type=Path, help="write REPORT.csv and REPORT.md (default: OUT/report)")
+    add_trust(parser)
     parser.set_defaults(run=run)
 
 
@@ -88,8 +90,8 @@ def _sources(args: argparse.Namespace) -> "list[SourceRun]":
     from sparse_training.transplant.sources import given, planned
 
     if args.source:
-        return given(args.source)
-    base = Config.load(args.config) if args.config else Config.preset(args.preset)
+        return given(args.source, trusted(args))
+    base = Config.load(args.config, trusted(args)) if args.config else Config.preset(args.preset)
     base = base.with_tree({"data": {"root": args.data}}) if args.data else base
     found = []
     asked = [_method(text) for text in args.method]

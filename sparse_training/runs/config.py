@@ -1,6 +1,6 @@
-"""Everything that determines a run, as one value: presets, TOML, `field=value` texts.
+"""`Config`: everything that determines a run, as one value, from presets, TOML files and `field=value` texts.
 
-It starts nothing; a run's folder holds it complete, also what was left at its default.
+A run's folder holds the complete configuration, also the settings that were left at their defaults.
 """
 
 from collections.abc import Iterable
@@ -15,6 +15,7 @@ from sparse_training.methods import METHODS, Method, Static, unmet_need
 from sparse_training.reparam import REPARAMS, Reparam
 from sparse_training.runs.optimizers import OPTIMIZERS, SCHEDULES, SGD, Cosine, Optimizer, Schedule
 from sparse_training.runs.toml import Tree, as_tree, from_toml, from_tree, merged, parse_settings, to_toml
+from sparse_training.runs.trust import Trust, check_trusted, code_in
 
 VARIANTS: dict[str, Registry[Any]] = {
     "method": METHODS,
@@ -27,7 +28,11 @@ PRESETS = Path(__file__).parent / "presets"
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Arguments of `data.load`; root "" and image_size 0 are its None."""
+    """The data set. name: one of `data.DATASETS`. root: the folder of its files. augment: crops and mirror images.
+
+    image_size: the side of the images in pixels. workers: threads that decode, 0 for one a core. All are arguments of
+    `data.load`. TOML has no null: root="" and image_size=0 mean None.
+    """
 
     name: str = "digits"
     root: str = ""
@@ -38,10 +43,11 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class MaskSettings:
-    """The support. density: share of the prunable weights that the trained network keeps; 1 is a dense network.
+    """Which weights are active. density: share of the prunable weights that the trained network keeps; 1 is dense.
 
-    score, distribution: as in `make_masks`; distribution "usual" is erk for random and global for the others.
-    samples: training images in the batch that a score differentiates on. file: masks to take instead.
+    score, distribution: as in `make_masks`; the distribution "usual" is `masks.usual_distribution(score)`.
+    samples: number of training images in the batch that a score differentiates on. include, exclude: as in
+    `masks.prunable`. file: a file of masks to use instead of computing them; "" means none.
     """
 
     density: float = 1.0
@@ -60,7 +66,10 @@ class MaskSettings:
 
 @dataclass(frozen=True)
 class ResetSettings:
-    """When a reparametrization is reset: before epochs every, 2·every, ... up to `last`; 0: never, and no last one."""
+    """When a reparametrization is reset: before the epochs every, 2·every, 3·every, ... (from 0) up to epoch `last`.
+
+    every=0 means never, and last=0 means that there is no last reset.
+    """
 
     every: int = 1
     last: int = 0
@@ -76,11 +85,12 @@ class ResetSettings:
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """How, and never what, is computed; results are bit-identical only among equal settings.
+    """How a run is computed. Two runs have bit-identical results only if these settings are equal.
 
-    device: "auto" is cuda where there is one. threads: of the CPU, 0 leaves torch's own. precision: float32 or
-    bfloat16 (autocast). compile: torch.compile of the network. graphs: forward and backward as one CUDA graph.
-    deterministic: algorithms whose results do not vary between runs.
+    device: a torch device; "auto" is cuda where there is one. threads: number of CPU threads; 0 leaves torch's own.
+    precision: "float32" or "bfloat16" (autocast). channels_last: memory format of the network. compile: compile the
+    network with torch.compile. graphs: replay forward and backward passes as one CUDA graph. deterministic: use only
+    algorithms whose results do not vary between runs.
     """
 
     device: str = "auto"
@@ -98,8 +108,10 @@ class EngineSettings:
 
 @dataclass(frozen=True)
 class CheckpointSettings:
-    """every: epochs between saved networks (the first and the last are always saved). resume: epochs between the
-    states that a killed run goes on from."""
+    """What a run saves. every: epochs between saved networks; the first and the last are always saved.
+
+    resume: epochs between the states from which a killed run goes on.
+    """
 
     every: int = 1
     resume: int = 1
@@ -113,9 +125,11 @@ class CheckpointSettings:
 class Config:
     """A run. Equal configurations on one device give bit-identical weights and metrics.
 
-    model: a name of `models.build`. start: file of a network to begin from instead of `model`'s initialization, as
-    `runs.save_network` writes it; its masks, if it has any, are the run's. clip: largest norm of the gradient of all
-    active parameters, 0 for none. source: where the numbers of a preset come from.
+    model: a name in `models.MODELS`, or "package.module:callable". seed: determines the weights, the masks and the
+    order of the data. label_smoothing: of the cross-entropy, in [0, 1). clip: the largest norm that the gradient of all
+    active parameters may have; 0 means no limit. start: a file of a network, as `runs.save_network` writes it, to begin
+    from instead of the initialization; its masks, if it has any, are the run's. tensorboard: also write TensorBoard's
+    files. source: where the numbers of a preset come from.
 
     Raises:
         InputError: a value out of range.
@@ -157,9 +171,15 @@ class Config:
         return cls.load(PRESETS / f"{name}.toml")
 
     @classmethod
-    def load(cls, path: str | Path) -> "Config":
-        """Read a TOML file; what it leaves out has its default. InputError names what is wrong."""
-        return cls.from_tree(from_toml(read_text(path), str(path)))
+    def load(cls, path: str | Path, trust: Trust = False) -> "Config":
+        """Read a TOML file; what it leaves out has its default.
+
+        trust: the code that the file may name, as a list of "package.module:callable", or True for any.
+
+        Raises:
+            InputError: the file cannot be read, something in it is wrong, or it names code that is not trusted.
+        """
+        return cls.from_tree(read_settings(path, trust))
 
     @classmethod
     def from_tree(cls, tree: Tree) -> "Config":
@@ -179,9 +199,21 @@ class Config:
         """Nested dictionaries with every value, the defaults too."""
         return as_tree(self, VARIANTS)
 
+    @property
+    def code(self) -> list[str]:
+        """The names of code to import in this configuration, as "package.module:callable"."""
+        return list(code_in(self.tree(), VARIANTS).values())
+
     def to_toml(self) -> str:
         """TOML with every value; `load` reads it back to an equal configuration."""
         return to_toml(self.tree())
+
+
+def read_settings(path: str | Path, trust: Trust = False) -> Tree:
+    """The settings that a TOML file holds, as nested dictionaries; trust and errors as in `Config.load`."""
+    tree = from_toml(read_text(path), str(path))
+    check_trusted(tree, VARIANTS, trust, str(path))
+    return tree
 
 
 def presets() -> list[str]:

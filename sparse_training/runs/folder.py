@@ -189,7 +189,7 @@ class RunFolder:
         self._old_identity = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
         if (self.path / CONFIG).exists():
             self._history.check_file(CONFIG)
-            _check_same(self.path, known)
+            _check_same(self.path, known, config.code)
             if not self._history.known and any(self.checkpoints.iterdir()):
                 told = f"the run in {str(self.path)!r} is of an old form without a history: what changed is not noticed"
                 warnings.warn(told, OldForm, stacklevel=4)
@@ -203,8 +203,8 @@ class RunFolder:
         self._identity = hashlib.sha256(read_bytes(self.path / CONFIG)).hexdigest()
 
 
-def _check_same(path: Path, known: Tree) -> None:
-    there = _without_places(Config.load(path / CONFIG).tree())
+def _check_same(path: Path, known: Tree, code: list[str]) -> None:
+    there = _without_places(Config.load(path / CONFIG, code).tree())
     if there != known:
         old, new = _flat(there), _flat(known)
         key = next(k for k in (*old, *new) if old.get(k) != new.get(k))

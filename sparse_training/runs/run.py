@@ -18,17 +18,23 @@ from sparse_training.masks import Masks
 from sparse_training.runs.checkpoint import Network, load_network
 from sparse_training.runs.config import Config
 from sparse_training.runs.history import CHECKPOINTS, SIGNS, SUMMARY, History, read_metrics, read_summary
+from sparse_training.runs.trust import Trust
 
 
 class Run:
     """The run in a folder, finished or not.
 
+    trust: the code that the folder's configuration may have imported, such as a model "package.module:callable", as a
+        list of names, or True for any. By default it is none, so that a folder from elsewhere runs nothing.
+
     Raises:
-        InputError: the folder holds no run; or, when a part of it is read, that part is missing, cut short or edited.
+        InputError: the folder holds no run; or, when a part of it is read, that part is missing, cut short or edited,
+            or names code that is not trusted.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, trust: Trust = False) -> None:
         self.path = Path(path)
+        self.trust = trust
         try:
             found = (self.path / "config.toml").is_file()
         except ValueError:  # a null byte in the name
@@ -40,7 +46,7 @@ class Run:
     def config(self) -> Config:
         """The complete configuration."""
         self._history.check_file("config.toml")
-        return Config.load(self.path / "config.toml")
+        return Config.load(self.path / "config.toml", self.trust)
 
     @property
     def environment(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from sparse_training.data.resident import Resident
 from sparse_training.masks import Masks, prunable
 from sparse_training.reparam import SignIn
 from sparse_training.runs.run import Run
+from sparse_training.runs.trust import Trust
 from sparse_training.sharpness.batches import Batch, count, fixed_batches
 from sparse_training.sharpness.losses import Loss
 from sparse_training.tensor_files import read_tensors
@@ -86,9 +87,9 @@ class Files:
     beta: tuple[float, float] | None = None
 
 
-def of_run(path: Path, chosen: Chosen) -> Source:
+def of_run(path: Path, chosen: Chosen, trust: Trust = False) -> Source:
     """Every saved network of a run, merged, with its masks and the β of its configuration, and the run's data."""
-    run = Run(path)
+    run = Run(path, trust)
     settings = run.config.data
     found = data.load(settings.name, chosen.root or settings.root or None, image_size=settings.image_size or None)
 

@@ -85,7 +85,8 @@ def train_cell(source: SourceRun, cell: Cell, out: Path) -> Row:
     Both lie in `out` under a name that holds the digest of everything that determines them: the configuration and the
     final network of the source, the cell's choices, and the final network of the other run that it may name.
     """
-    run, folder, whole = Run(source.folder), cell_folder(source, cell, out), cell_address(source, cell)
+    run = Run(source.folder, trust=source.config.code)
+    folder, whole = cell_folder(source, cell, out), cell_address(source, cell)
     folder.parent.mkdir(parents=True, exist_ok=True)
     path = start_file(folder)
     start = _start_there(path, whole)

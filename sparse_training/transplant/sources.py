@@ -8,6 +8,7 @@ from commons.checks import refuse
 from sparse_training.runs.address import address, folder_name, network_digest, slug
 from sparse_training.runs.config import Config
 from sparse_training.runs.run import Run
+from sparse_training.runs.trust import Trust
 from sparse_training.signs import SignHistory
 from sparse_training.transplant.cell import Cell
 from sparse_training.transplant.start import Weights
@@ -47,15 +48,15 @@ def planned(label: str, config: Config, seeds: Sequence[int], out: Path) -> list
     return found
 
 
-def given(folders: Sequence[str | Path]) -> list[SourceRun]:
-    """Finished runs as sources, labelled by their method.
+def given(folders: Sequence[str | Path], trust: Trust = False) -> list[SourceRun]:
+    """Finished runs as sources, labelled by their method; trust as in `Run`.
 
     Raises:
         InputError: a folder holds no finished run, or two runs of one method do not differ in their seed alone.
     """
     sources: list[SourceRun] = []
     for folder in folders:
-        run = Run(folder)
+        run = Run(folder, trust)
         if not run.finished:
             refuse("source", str(folder), "a finished run", "train it to its end first")
         for other in sources:
