@@ -186,8 +186,9 @@ def _make_current_folder_importable() -> None:
 
 
 def _refuse_import(argument: str, name: str, error: Exception) -> NoReturn:
+    library = os.path.dirname(os.__file__)
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__]
+    own = [f for f in frames if f.filename != __file__ and not f.filename.startswith((library, "<frozen"))]
     place = f" ({own[-1].filename}, line {own[-1].lineno})" if own and not isinstance(error, SyntaxError) else ""
     reason = " ".join(str(error).split())
     refuse(argument, name, "an importable package.module:callable", f"{type(error).__name__}: {reason}{place}")

@@ -34,7 +34,7 @@ score = lambda setting: {name: weight.detach().abs() for name, weight in setting
 share = by_layer(sum)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Method(Static):
     pass
 
