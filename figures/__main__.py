@@ -1,16 +1,13 @@
 """`python -m figures`: reproduce everything, or draw one result file. Heavy imports wait for the command."""
 
 import argparse
+import inspect
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from commons.cli import Parser
 from commons.files import output_directory
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from figures.drawing import FIGURES
 
 
 def _reproduce(args: argparse.Namespace) -> None:
@@ -19,44 +16,25 @@ def _reproduce(args: argparse.Namespace) -> None:
     reproduce(Path(args.out), Settings(args.device, args.seeds, args.grid), force=args.force, workers=args.workers)
 
 
-def _phase(args: argparse.Namespace) -> None:
-    from dynamics import PhaseDiagram
-    from figures.phase_diagrams import phase_figure
-
-    _save(phase_figure, PhaseDiagram.load(args.file), args)
-
-
-def _sweep(args: argparse.Namespace) -> None:
-    from dynamics import Sweep
-    from figures.sweeps import sweep_figure
-
-    _save(sweep_figure, Sweep.load(args.file), args)
-
-
-def _sharpness(args: argparse.Namespace) -> None:
-    from figures.sharpness import figure_of
-
-    files = [Path(file) for file in args.files]
-    args.file = files[0]
-    _save(figure_of, files, args)
-
-
-def _save(draw: Callable[[Any], "Figure"], result: Any, args: argparse.Namespace) -> None:
+def _draw(args: argparse.Namespace) -> None:
     from figures.style import paper_style, save_figure
 
-    stem = Path(args.out or args.file).with_suffix("")
+    files = [Path(file) for file in args.files]
+    stem = Path(args.out or files[0])
+    stem = stem.with_suffix("") if not args.out or stem.suffix in (".png", ".pdf") else stem
     output_directory("--out", stem.parent)
     with paper_style():
-        for path in save_figure(draw(result), stem):
+        for path in save_figure(FIGURES.find("figure", args.figure)(files), stem):
             print(path)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns the exit status."""
+    words = sys.argv[1:] if argv is None else argv
     parser = Parser(prog="python -m figures", description="Figures, tables and the report on the paper's claims.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     register_reproduce(commands)
-    register(commands)
+    register(commands, words[0] if words else "")
     return parser.execute(argv)
 
 
@@ -73,21 +51,17 @@ def register_reproduce(commands: "argparse._SubParsersAction[Parser]") -> None:
     command.set_defaults(run=_reproduce)
 
 
-def register(commands: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the commands that draw one result."""
-    for name, run, text in (
-        ("phase", _phase, "draw a phase diagram that `python -m dynamics phase` saved"),
-        ("sweep", _sweep, "draw what the other commands of `python -m dynamics` saved"),
-    ):
+def register(commands: "argparse._SubParsersAction[Parser]", asked: str = "") -> None:
+    """Add the commands that draw one result: those of `FIGURES`, and the one asked for if it is a module:callable."""
+    entries = {name: (inspect.getdoc(draw) or "").split("\n")[0] for name, draw in FIGURES.items()}
+    if ":" in asked:
+        entries[asked] = "A figure of your own."
+    for name, reads in entries.items():
+        text = f"draw: {reads}"
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("file", help=".npz file")
-        command.add_argument("--out", default="", help="stem of the PNG and PDF; default: beside the file")
-        command.set_defaults(run=run)
-    text = "draw what `python -m sparse_training sharpness` wrote: eigenvalues.csv by epoch, line.csv or spectrum.npz"
-    command = commands.add_parser("sharpness", help=text, description=text)
-    command.add_argument("files", nargs="+", metavar="FILE", help="one file, or the eigenvalues.csv of several runs")
-    command.add_argument("--out", default="", help="stem of the PNG and PDF; default: beside the first file")
-    command.set_defaults(run=_sharpness)
+        command.add_argument("files", nargs="+", metavar="FILE")
+        command.add_argument("--out", default="", help="stem of the PNG and PDF; default: beside the first file")
+        command.set_defaults(run=_draw, figure=name)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from commons.cli import Parser
 from commons.version import PACKAGE, __version__
 
 
-def parser() -> Parser:
-    """The parser of all commands; nothing heavy is imported for it."""
+def parser(figure: str = "") -> Parser:
+    """The parser of all commands; nothing heavy is imported for it. figure: module:callable that is to draw."""
     import dynamics.__main__ as dynamics
     import figures.__main__ as figures
     import sparse_training.__main__ as sparse_training
@@ -26,14 +26,15 @@ def parser() -> Parser:
     dynamics.register(commands)
     sparse_training.register(commands)
     drawing = commands.add_parser("figures", help="draw a result file", description="Draw a result file.")
-    figures.register(drawing.add_subparsers(metavar="COMMAND", required=True))
+    figures.register(drawing.add_subparsers(metavar="COMMAND", required=True), figure)
     figures.register_reproduce(commands)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status."""
-    return parser().execute(argv)
+    words = [*(sys.argv[1:] if argv is None else argv), ""]
+    return parser(words[1] if words[0] == "figures" else "").execute(argv)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,4 @@
-"""What the report of `reproduce` says and in which order; text that depends on results is computed from them.
-
-It reads tables and pictures that stand already.
-"""
+"""What the report of `reproduce` says and in which order; text that depends on results is computed from them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +9,10 @@ from figures.report import Section, write_report
 from figures.tables import Rows
 
 SCOPE = """\
-A verdict is computed from the 95 % interval: a claim agrees or disagrees only where the whole interval lies on one \
-side, and is not resolved otherwise.
+A verdict is computed from the numbers: a claim agrees or disagrees only where the whole 95 % interval lies on one \
+side, and is not resolved otherwise. A start of a sparse run recovers its baseline where the interval lies within one \
+point of it, and does not where it is below by a paired t test after Holm's correction. Counts of starts on a grid \
+are exact and have no interval. Two experiments that are the same count once.
 
 Digits are not ImageNet. The theorems are about one neuron and are tested here in full. Statements about training are \
 tested on 1,437 images of 8x8 pixels and networks of up to 10⁵ weights: they can show a mechanism (signs flip, \

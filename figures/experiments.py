@@ -1,145 +1,127 @@
-"""The digits experiments of `reproduce`: which networks are trained, from which starts, and what is read off them.
+"""Which of sparse_training's experiments `reproduce` runs on digits: an ablation, and a transplant of each network."""
 
-Each job leaves its result in a file and is done when that file stands; all numbers come from sparse_training/.
-"""
-
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commons.files import write_json
-from commons.parallel import run_jobs
-
 if TYPE_CHECKING:
-    from sparse_training.runs.run import Run
+    from sparse_training.ablation import Plan
+    from sparse_training.runs.config import Config
+    from sparse_training.transplant import Cell
+    from sparse_training.transplant.sources import SourceRun
 
 PRESETS = {"mlp": "digits-mlp", "cnn": "digits-cnn"}
-ARMS: dict[str, tuple[str, ...]] = {
-    "dense": (),
-    "random": ("mask.density=0.1", "mask.score=random"),
-    "sign-in": ("mask.density=0.1", "mask.score=random", "reparam=sign-in", "reset.every=5"),
-}
-SOURCE = "magnitude pruning"  # gradual, of the dense network: where the transplants come from
+ABLATION = "scratch"
+METHOD = "gmp"  # gradual magnitude pruning of the dense network, from which the transplants come
 # sparser than the arms: at 0.1 every start of digits does equally well; at 0.02 the cnn's source itself fails
-SOURCE_SETTINGS = {
-    "mlp": ("mask.density=0.02", "method=gmp"),
-    "cnn": ("mask.density=0.05", "method=gmp"),
-}
+DENSITIES = {"mlp": 0.02, "cnn": 0.05}
 EARLY = (1, 3)  # of 30 epochs; the paper's are 10 and 30 of its 100
-# name of the start: (signs, magnitudes), all under the learned mask
-CELLS = {
-    **{f"signs of epoch {k} + learned mask": (f"epoch:{k}", "random") for k in EARLY},
-    "final signs + learned mask": ("final", "random"),
-    "final magnitudes + learned mask": ("random", "learned"),
-    "final signs + final magnitudes + learned mask": ("final", "learned"),
-    "random init + learned mask": ("random", "random"),
-}
 
 Advance = Callable[[str, int, int], object]
+Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A network of the experiments: the run in `path`, of this model, arm (or start) and seed."""
+    """A run in the folder `path`, of this model, arm and seed."""
 
     model: str
     arm: str
     seed: int
     path: Path
 
-    @property
-    def run(self) -> "Run":
-        from sparse_training.runs.run import Run
 
-        return Run(self.path)
+@dataclass(frozen=True)
+class Digits:
+    """The experiments of one reproduction: where they lie, on which device, with how many seeds."""
 
-    @property
-    def curvature(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(_curvature_file(self.path).read_text(encoding="utf-8"))
-        return found
+    out: Path
+    device: str
+    seeds: int
+    workers: int = 0
 
+    def check(self) -> None:
+        """Refuse before the first step what would end a run later; raises InputError."""
+        from sparse_training.transplant.plan import check_plan
 
-def run_all(out: Path, seeds: int, device: str, workers: int, advance: Advance) -> tuple[list[Trained], list[Trained]]:
-    """Train everything that is not there yet; returns (the arms, the transplants with their sources).
+        check_plan([source for model in PRESETS for source in self.sources(model)], cells(), self._place("transplant"))
 
-    advance(what, done, total) is called as jobs end.
-    """
-    arms = [Trained(m, a, s, _place(out, m, a, s)) for m in PRESETS for a in ARMS for s in range(seeds)]
-    sources = [Trained(m, SOURCE, s, _place(out, m, SOURCE, s)) for m in PRESETS for s in range(seeds)]
-    cells = [Trained(s.model, c, s.seed, _place(out, s.model, c, s.seed)) for s in sources for c in CELLS]
+    def arms(self) -> list[Trained]:
+        """The arms of all models, trained or not."""
+        return [
+            Trained(model, arm, seed, path)
+            for model in PRESETS
+            for arm, found in self._plan(model).folders().items()
+            for seed, path in found.items()
+        ]
 
-    first = [(PRESETS[t.model], ARMS[t.arm], t.seed, device, t.path) for t in arms]
-    first += [(PRESETS[t.model], SOURCE_SETTINGS[t.model], t.seed, device, t.path) for t in sources]
-    _work("training", _train, first, workers, advance)
-    by_seed = {(t.model, t.seed): t.path for t in sources}
-    second = [(by_seed[t.model, t.seed], *CELLS[t.arm], t.seed, device, t.path) for t in cells]
-    _work("transplanting", _transplant, second, workers, advance)
-    _work("curvature", _measure_curvature, [(t.path, t.seed, device) for t in (*arms, *sources)], workers, advance)
-    return arms, [*sources, *cells]
+    def train_arms(self, advance: Advance) -> list[Trained]:
+        """Train the arms and measure their curvature; advance(what, done, total) is called as runs end."""
+        from sparse_training.ablation import train_variants
+        from sparse_training.sharpness.of_run import largest_of_runs
 
+        for model in PRESETS:
+            train_variants(self._plan(model), workers=self.workers, progress=partial(advance, f"training {model}"))
+        arms = self.arms()
+        largest_of_runs([arm.path for arm in arms], self.device, self.workers, partial(advance, "curvature"))
+        return arms
 
-def _work(what: str, job: Callable[..., None], jobs: Sequence[tuple[Any, ...]], workers: int, advance: Advance) -> None:
-    advance(what, 0, len(jobs))
-    for done, _ in enumerate(run_jobs(job, jobs, workers), start=1):
-        advance(what, done, len(jobs))
+    def train_sources(self, advance: Advance) -> None:
+        """Train the sources of the transplants."""
+        self._run_cells([], partial(advance, "training sources"))
 
+    def transplant(self, advance: Advance) -> Rows:
+        """Train the cells, and sources that are missing; returns the rows of `run_cells`, whose source is the model."""
+        return self._run_cells(cells(), partial(advance, "transplanting"))
 
-def _place(out: Path, model: str, arm: str, seed: int) -> Path:
-    return out / "runs" / model / arm.replace(" + ", "+").replace(" ", "-") / f"seed-{seed}"
+    def _run_cells(self, chosen: "Sequence[Cell]", done: Callable[[int, int], object]) -> Rows:
+        from sparse_training.transplant.experiment import run_cells
 
+        return run_cells(
+            [source for model in PRESETS for source in self.sources(model)],
+            chosen,
+            self._place("transplant"),
+            workers=self.workers,
+            done=done,
+        )
 
-def _train(preset: str, settings: Sequence[str], seed: int, device: str, path: Path) -> None:
-    from sparse_training.runs.config import Config
-    from sparse_training.training.loop import train
+    def sources(self, model: str) -> "Sequence[SourceRun]":
+        """The runs from which the starts of a model come, trained or not."""
+        from sparse_training.transplant.sources import planned
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    train(Config.preset(preset).with_set([*settings, f"seed={seed}", f"engine.device={device}"]), path)
+        config = self._config(model).with_set([f"mask.density={DENSITIES[model]}", f"method={METHOD}"])
+        return planned(model, config, range(self.seeds), self._place("transplant"))
 
+    def cell_folders(self) -> list[Path]:
+        """The folders of all cells, once the sources are trained."""
+        from sparse_training.transplant.sources import cell_folder
 
-def _transplant(source: Path, signs: str, magnitudes: str, seed: int, device: str, path: Path) -> None:
-    """Train the source's network from a start of its own mask and chosen signs and magnitudes; nothing else is kept."""
-    from sparse_training import models
-    from sparse_training.runs.checkpoint import save_network
-    from sparse_training.runs.run import Run
-    from sparse_training.seeding import derive
-    from sparse_training.training.loop import train
-    from sparse_training.transplant import Cell, Source, build_start
+        return [
+            cell_folder(source, cell, self._place("transplant"))
+            for model in PRESETS
+            for source in self.sources(model)
+            for cell in cells()
+        ]
 
-    run = Run(source)
-    first, last = run.network(0), run.network()
-    fresh = models.build(run.config.model, **last.info["inputs"], seed=derive(seed, "transplant"))
-    start = build_start(
-        Cell(signs=signs, magnitudes=magnitudes),
-        Source(first.state, last.state, run.masks(), lambda epoch: run.weights(epoch)),
-        fresh.state_dict(),
-        seed,
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.with_name(f"{path.name}-start.safetensors")
-    save_network(file, start.state, start.masks)
-    train(run.config.with_set(["method=static", f"start={file}", f"engine.device={device}"]), path)
+    def _plan(self, model: str) -> "Plan":
+        from sparse_training.ablation import ABLATIONS, Plan
 
+        return Plan(ABLATIONS[ABLATION](), self._config(model), range(self.seeds), self._place("runs") / model)
 
-def _measure_curvature(path: Path, seed: int, device: str) -> None:
-    """The maximum Hessian eigenvalue of the trained network by power iteration, on all training images."""
-    from torch.nn.functional import cross_entropy
+    def _config(self, model: str) -> "Config":
+        from sparse_training.runs.config import Config
 
-    from sparse_training import data
-    from sparse_training.runs.run import Run
-    from sparse_training.sharpness import HessianOperator, power_iteration
+        return Config.preset(PRESETS[model]).with_set([f"engine.device={self.device}"])
 
-    file = _curvature_file(path)
-    if file.exists():
-        return
-    run = Run(path)
-    samples = data.load(run.config.data.name, device=device).samples("train")
-    operator = HessianOperator(run.model().to(device), cross_entropy, samples, masks=run.masks())
-    pair = power_iteration(operator, seed=seed)
-    numbers = {key: value for key, value in asdict(pair).items() if key != "vector"}
-    write_json(file, {key: None if value != value else value for key, value in numbers.items()})
+    def _place(self, kind: str) -> Path:
+        return self.out / kind
 
 
-def _curvature_file(path: Path) -> Path:
-    return path.with_name(f"{path.name}-curvature.json")
+def cells() -> "list[Cell]":
+    """The rows of the paper's table, and the start with final signs and final magnitudes."""
+    from sparse_training.transplant import Cell, paper_cells
+
+    both = Cell(signs="final", magnitudes="learned", label="final signs + final magnitudes + learned mask")
+    return [*paper_cells(EARLY), both]

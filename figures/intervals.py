@@ -1,7 +1,4 @@
-"""Arms side by side: every seed a dot, the mean with its 95 % interval beside them.
-
-It draws any measured number: accuracy, maximum Hessian eigenvalue, share of flips.
-"""
+"""Arms side by side: every seed is a dot, and the mean stands with its 95 % interval beside them."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -9,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from commons.statistics import mean_interval
+from figures.style import COLOURS, Style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,17 +15,21 @@ if TYPE_CHECKING:
 def draw_intervals(
     axes: "Axes",
     values: Mapping[str, Sequence[float]],
-    colours: Mapping[str, str],
+    looks: Mapping[str, Style],
     label: str,
     reference: float | None = None,
 ) -> None:
-    """Draw values[name] (one a seed) in horizontal rows from top to bottom; reference is a dashed line."""
+    """Draw values[name] (one a seed) in horizontal rows from top to bottom; reference is a dashed line.
+
+    looks: a style for a name; the others have the first colour.
+    """
     for row, (name, seeds) in enumerate(values.items()):
         interval = mean_interval(seeds)
-        colour = colours.get(name, "#0072B2")
-        axes.plot(seeds, np.full(len(seeds), row - 0.18), "o", ms=2, color=colour, alpha=0.5, mew=0)
+        look = looks.get(name, Style(COLOURS[0]))
+        axes.plot(seeds, np.full(len(seeds), row - 0.18), "o", ms=2, color=look.colour, alpha=0.5, mew=0)
         half = interval.high - interval.mean
-        axes.errorbar(interval.mean, row, xerr=half if np.isfinite(half) else None, fmt="o", color=colour)
+        xerr = half if np.isfinite(half) else None
+        axes.errorbar(interval.mean, row, xerr=xerr, fmt=look.marker, color=look.colour)
     if reference is not None:
         axes.axvline(reference, color="black", lw=0.6, ls="--")
     axes.set_yticks(range(len(values)), list(values))

@@ -1,22 +1,25 @@
 """`reproduce`: proofs, phase diagrams, the digits experiments, and one report that holds the paper's claims to them.
 
-It orders the work and names the files; every number is another room's. A killed run goes on where it was.
+This orders the work and names the files. A killed run goes on where it was.
 """
 
-import json
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commons import InputError, number
+from commons.checks import number
 from commons.cli import progress
-from commons.files import output_directory, write_json, write_text
+from commons.files import read_json, unreadable, write_json, write_text
 from commons.tables import aligned
-from figures.claims import Finding
 from figures.contents import diagram_file, proof_text, write_contents
+from figures.experiments import PRESETS, Digits, Trained, cells
 from figures.findings import (
+    ACCURACY,
+    FINAL_SIGNS,
+    FLIPPED,
+    SHARPNESS,
+    Finding,
     flip_rows,
     network_rows,
     phase_rows,
@@ -25,14 +28,32 @@ from figures.findings import (
     training_findings,
     transplant_rows,
 )
+from figures.folder import SUMMARY, Folder
 from figures.tables import Rows, write_table
 
 if TYPE_CHECKING:
     from dynamics import PhaseDiagram
-    from figures.experiments import Trained
 
 Diagrams = dict[str, "PhaseDiagram"]
 Tell = Callable[[str], object]
+
+FLOWS: dict[str, tuple[float, ...]] = {  # β_a and β_w, written beta1 and beta2 as in the paper; empty: the plain flow
+    "standard": (),
+    "Sign-In, beta1 > beta2": (1.0, 0.25),
+    "Sign-In, beta1 = beta2": (1.0, 1.0),
+    "Sign-In, beta1 < beta2": (0.25, 1.0),
+}
+TABLES = ("claims", "phase", "networks", "networks-summary", "flips", "transplant", "transplant-summary")
+PICTURES = [
+    *(f"phase-{diagram_file(name)}" for name in FLOWS),
+    *(f"{kind}-{model}" for model in PRESETS for kind in ("flips", "sharpness", "transplant")),
+]
+FILES = [
+    *("proofs.json", "proofs.txt", "report.html", SUMMARY),
+    *(f"phase/{diagram_file(name)}.npz" for name in FLOWS),
+    *(f"tables/{name}.{suffix}" for name in TABLES for suffix in ("csv", "md")),
+    *(f"figures/{name}.{suffix}" for name in PICTURES for suffix in ("png", "pdf")),
+]
 
 
 @dataclass(frozen=True)
@@ -58,7 +79,11 @@ def reproduce(out: Path, settings: Settings, *, force: bool = False, workers: in
     from dynamics.trajectories import check_device
 
     check_device(settings.device)
-    _open(out, settings, force)
+    digits = Digits(out, settings.device, settings.seeds, workers)
+    folder = Folder(out, asdict(settings), force)
+    digits.check()
+    folder.add(FILES, [source.folder for model in PRESETS for source in digits.sources(model)])
+    folder.add(runs=[arm.path for arm in digits.arms()])
     with progress() as bars:
         task = bars.add_task("proving", total=None)
 
@@ -68,34 +93,18 @@ def reproduce(out: Path, settings: Settings, *, force: bool = False, workers: in
         proofs = _prove(out / "proofs.json", advance)
         tell(proof_text(proofs))
         diagrams = _integrate(out / "phase", settings.grid, settings.device, advance)
-        from figures.experiments import run_all
-
-        arms, transplants = run_all(out, settings.seeds, settings.device, workers, advance)
+        arms = digits.train_arms(advance)
+        digits.train_sources(advance)
+        folder.add(runs=digits.cell_folders())
+        transplants = digits.transplant(advance)
         advance("drawing", 0, 1)
         findings, tables = _tabulate(out, diagrams, arms, transplants)
         _draw(out / "figures", diagrams, tables)
     write_text(out / "proofs.txt", proof_text(proofs))
     write_contents(out, asdict(settings), proofs, tables)
     tell(aligned([finding.row() for finding in findings]))
-    write_json(out / "summary.json", {"settings": asdict(settings), "findings": [f.row() for f in findings]})
+    write_json(out / SUMMARY, {"settings": asdict(settings), "findings": [f.row() for f in findings]})
     tell(f"report: {out / 'report.html'}")
-
-
-def _open(out: Path, settings: Settings, force: bool) -> None:
-    """Make or take up the folder; only a folder that an earlier run has marked is ever emptied."""
-    output_directory("--out", out)
-    marker = out / "settings.json"
-    content: dict[str, Any] = json.loads(marker.read_text(encoding="utf-8")) if marker.exists() else {}
-    if force and content:
-        shutil.rmtree(out)
-        output_directory("--out", out)
-    elif (out / "summary.json").exists():
-        raise InputError(f"--out={str(out)!r} holds a finished run; pass --force to replace it, or another folder")
-    elif content and content != asdict(settings):
-        raise InputError(f"--out={str(out)!r} holds an unfinished run with {content}; pass these, or --force")
-    elif not content and any(out.iterdir()):
-        raise InputError(f"--out={str(out)!r} holds files that are not of a reproduction; name an empty or new folder")
-    write_json(marker, asdict(settings))
 
 
 def _prove(file: Path, advance: Callable[[str, int, int], object]) -> list[dict[str, Any]]:
@@ -109,9 +118,12 @@ def _prove(file: Path, advance: Callable[[str, int, int], object]) -> list[dict[
             proof = theorem.prove()
             steps = [{"claim": step.claim, "holds": step.holds} for step in proof.steps]
             proved.append({"theorem": f"{theorem.name}. {theorem.title}", "proved": proof.holds, "steps": steps})
-        write_json(file, proved)
-    content: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
-    return content
+        write_json(file, {"theorems": proved})
+    content = read_json(file)
+    if not isinstance(content.get("theorems"), list):
+        unreadable(file, "it holds no theorems")
+    theorems: list[dict[str, Any]] = content["theorems"]
+    return theorems
 
 
 def _integrate(folder: Path, grid: int, device: str, advance: Callable[[str, int, int], object]) -> Diagrams:
@@ -119,12 +131,7 @@ def _integrate(folder: Path, grid: int, device: str, advance: Callable[[str, int
     from dynamics import PhaseDiagram, phase_diagram
     from theory import SignIn, Standard
 
-    flows = {
-        "standard": Standard(),
-        "Sign-In, beta1 > beta2": SignIn(1.0, 0.25),
-        "Sign-In, beta1 = beta2": SignIn(1.0, 1.0),
-        "Sign-In, beta1 < beta2": SignIn(0.25, 1.0),
-    }
+    flows = {name: SignIn(*betas) if betas else Standard() for name, betas in FLOWS.items()}
     folder.mkdir(exist_ok=True)
     diagrams = {}
     for done, (name, flow) in enumerate(flows.items()):
@@ -137,21 +144,18 @@ def _integrate(folder: Path, grid: int, device: str, advance: Callable[[str, int
 
 
 def _tabulate(
-    out: Path, diagrams: Diagrams, arms: Sequence["Trained"], transplants: Sequence["Trained"]
+    out: Path, diagrams: Diagrams, arms: Sequence[Trained], transplants: Sequence[dict[str, Any]]
 ) -> tuple[list[Finding], dict[str, Rows]]:
     networks, flips, starts = network_rows(arms), flip_rows(arms), transplant_rows(transplants)
-    columns = ("test accuracy (%)", "flipped since init (%)", "largest Hessian eigenvalue")
-    findings = theory_findings(diagrams) + training_findings(networks, flips, starts)
+    findings = theory_findings(diagrams) + training_findings(networks, flips, transplants, cells())
     tables: dict[str, Rows] = {
         "claims": [finding.row() for finding in findings],
         "phase": phase_rows(diagrams),
         "networks": networks,
-        "networks-summary": summary_rows(networks, ("model", "arm"), columns),
+        "networks-summary": summary_rows(networks, ("model", "arm"), (ACCURACY, FLIPPED, SHARPNESS)),
         "flips": flips,
         "transplant": starts,
-        "transplant-summary": summary_rows(
-            starts, ("model", "start"), ("signs as at the end of the source (%)", columns[0])
-        ),
+        "transplant-summary": summary_rows(starts, ("model", "start"), (FINAL_SIGNS, ACCURACY)),
     }
     (out / "tables").mkdir(exist_ok=True)
     for name, rows in tables.items():
@@ -176,4 +180,9 @@ def _draw(folder: Path, diagrams: Diagrams, tables: dict[str, Rows]) -> None:
             )
             save_figure(flips_figure(flips), folder / f"flips-{model}")
             save_figure(sharpness_figure(networks), folder / f"sharpness-{model}")
-            save_figure(transplant_figure(starts), folder / f"transplant-{model}")
+            save_figure(transplant_figure([_drawn(row) for row in starts]), folder / f"transplant-{model}")
+
+
+def _drawn(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the table of transplants as `transplant_figure` reads it."""
+    return {"source": row["model"], "start": row["start"], "accuracy": row[ACCURACY]}

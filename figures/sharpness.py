@@ -1,9 +1,8 @@
 """Curvature as pictures: λ_max of arms, λ_max by epoch, the loss along the top eigenvector, the spectral density.
 
-It measures no curvature: it reads what `python -m sparse_training sharpness` wrote.
+All of it was measured by `python -m sparse_training sharpness`.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,8 @@ import numpy as np
 
 from commons.checks import InputError
 from figures.intervals import draw_intervals
-from figures.style import ARMS, COLUMN
+from figures.style import COLUMN, styles
+from figures.tables import read_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +29,7 @@ def sharpness_figure(rows: Rows) -> "Figure":
     for row in rows:
         values.setdefault(row["arm"], []).append(row["largest Hessian eigenvalue"])
     figure, axes = plt.subplots(figsize=(COLUMN, 0.4 * len(values) + 0.6))
-    draw_intervals(axes, values, ARMS, "largest Hessian eigenvalue")
+    draw_intervals(axes, values, styles(values), "largest Hessian eigenvalue")
     return figure
 
 
@@ -110,24 +110,13 @@ def figure_of(files: Sequence[Path]) -> "Figure":
     names = [_name(path) for path in files]
     if len(set(names)) < len(names):
         names = [str(path) for path in files]
-    tables = {name: _rows(path) for name, path in zip(names, files, strict=True)}
-    columns = set.intersection(*(set(rows[0]) for rows in tables.values()))
+    columns = set.intersection(*(set(read_table(path)[0]) for path in files))
     if {"epoch", "quantity", "space", "value", "converged"} <= columns:
-        return eigenvalues_figure(tables)
+        chosen = (("quantity", "space", "converged"), ("epoch", "value"))
+        return eigenvalues_figure({name: read_table(path, *chosen) for name, path in zip(names, files, strict=True)})
     if len(files) == 1 and {"t", "loss", "parabola"} <= columns:
-        return line_figure(tables[names[0]])
+        return line_figure(read_table(files[0], (), ("t", "loss", "parabola")))
     raise InputError(f"file={str(files[-1])!r} is no table of eigenvalues, nor a single line.csv or spectrum.npz")
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"file={str(path)!r} cannot be read: {getattr(error, 'strerror', error)}") from None
-    if not rows:
-        raise InputError(f"file={str(path)!r} has no rows")
-    return rows
 
 
 def _name(path: Path) -> str:

@@ -1,7 +1,4 @@
-"""Sign flips as pictures: by epoch and by layer, one colour for one arm.
-
-It reads rows that runs left and counts nothing itself.
-"""
+"""Sign flips as pictures: by epoch and by layer, one style for one arm."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from commons.statistics import mean_interval
-from figures.style import ARMS, COLUMN, PAGE
+from figures.style import COLUMN, PAGE, styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +18,8 @@ Rows = Sequence[Mapping[str, Any]]
 def flips_figure(rows: Rows) -> "Figure":
     """Three panels for one network: flips since init and since the previous epoch by epoch, and by layer at the end.
 
-    rows: one a layer (and "total"), arm, seed and epoch; shares in [0, 1] in `since_init` and `since_previous`.
+    rows: one a layer (and "total"), arm, seed and epoch, as `signs` writes them to CSV; `since_init` and
+    `since_previous` are shares in [0, 1], None or empty where nothing was compared.
     """
     from matplotlib import pyplot as plt
 
@@ -31,17 +29,23 @@ def flips_figure(rows: Rows) -> "Figure":
     left.set_ylabel("flipped since init (%)")
     draw_flips_by_epoch(middle, total, "since_previous")
     middle.set_ylabel("flipped since last epoch (%)")
-    last = max(row["epoch"] for row in rows)
-    draw_flips_by_layer(right, [row for row in rows if row["layer"] != "total" and row["epoch"] == last])
-    left.legend()
+    last: dict[object, int] = {}
+    for row in rows:
+        run = (row["arm"], row["seed"])
+        last[run] = max(int(row["epoch"]), last.get(run, 0))
+    ends = [row for row in rows if int(row["epoch"]) == last[row["arm"], row["seed"]]]
+    draw_flips_by_layer(right, [row for row in ends if row["layer"] != "total"])
+    if len({row["arm"] for row in rows}) > 1:
+        left.legend()
     return figure
 
 
 def _seeds_by(rows: Rows, key: str, column: str) -> dict[str, list[float]]:
-    """Values of column gathered by key, in order of first appearance."""
+    """Values of column gathered by key, in order of first appearance; what has no value is left out."""
     gathered: dict[str, list[float]] = {}
     for row in rows:
-        gathered.setdefault(row[key], []).append(float(row[column]))
+        if row[column] not in (None, ""):
+            gathered.setdefault(str(row[key]), []).append(float(row[column]))
     return gathered
 
 
@@ -50,14 +54,16 @@ def draw_flips_by_epoch(axes: "Axes", rows: Rows, column: str) -> None:
 
     rows: one a network, arm, seed and epoch (layer = "total"); lines are means over seeds, bands 95 % intervals.
     """
-    for arm in dict.fromkeys(row["arm"] for row in rows):
+    for arm, style in styles(row["arm"] for row in rows).items():
         gathered = _seeds_by([row for row in rows if row["arm"] == arm], "epoch", column)
-        epochs = [int(epoch) for epoch in gathered]
-        intervals = [mean_interval(100 * np.array(values)) for values in gathered.values()]
-        axes.plot(epochs, [i.mean for i in intervals], color=ARMS[arm], label=arm)
-        axes.fill_between(
-            epochs, [i.low for i in intervals], [i.high for i in intervals], color=ARMS[arm], alpha=0.2, lw=0
-        )
+        epochs = sorted(gathered, key=int)
+        intervals = [mean_interval(100 * np.array(gathered[epoch])) for epoch in epochs]
+        x, means = [int(epoch) for epoch in epochs], [i.mean for i in intervals]
+        marker = style.marker if style.marker != "o" else ""  # one marker has a colour to itself
+        axes.plot(x, means, color=style.colour, marker=marker, ms=2, label=arm)
+        if all(i.n > 1 for i in intervals):
+            low, high = [i.low for i in intervals], [i.high for i in intervals]
+            axes.fill_between(x, low, high, color=style.colour, alpha=0.2, lw=0)
     axes.set(xlabel="epoch", ylim=(0, None))
 
 
@@ -66,14 +72,15 @@ def draw_flips_by_layer(axes: "Axes", rows: Rows) -> None:
 
     rows: one a layer, arm and seed, in the network's order.
     """
-    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    arms = styles(row["arm"] for row in rows)
     layers = list(dict.fromkeys(row["layer"] for row in rows))
-    for i, arm in enumerate(arms):
+    for i, (arm, style) in enumerate(arms.items()):
         gathered = _seeds_by([row for row in rows if row["arm"] == arm], "layer", "since_init")
-        intervals = [mean_interval(100 * np.array(gathered[layer])) for layer in layers]
-        means = np.array([interval.mean for interval in intervals])
-        half = means - np.array([interval.low for interval in intervals])
-        x = np.arange(len(layers)) + (i - (len(arms) - 1) / 2) * 0.2
-        axes.errorbar(x, means, yerr=half, fmt="o", color=ARMS[arm], label=arm)
+        places = np.array([k for k, layer in enumerate(layers) if layer in gathered])
+        intervals = [mean_interval(100 * np.array(gathered[layers[k]])) for k in places]
+        half = [interval.high - interval.mean if interval.n > 1 else 0.0 for interval in intervals]
+        x = places + (i - (len(arms) - 1) / 2) * 0.2
+        means = [interval.mean for interval in intervals]
+        axes.errorbar(x, means, yerr=half, fmt=style.marker, color=style.colour, label=arm)
     axes.set_xticks(range(len(layers)), [layer.removesuffix(".weight") for layer in layers], rotation=30, ha="right")
     axes.set(ylabel="flipped since init (%)", ylim=(0, None))

@@ -1,10 +1,9 @@
-"""One look for every figure: the style sheet beside this file, colours with a meaning, and saving as PNG and PDF.
+"""One look for every figure: the style sheet beside this file, colours with a meaning, and saving as PNG and PDF."""
 
-It draws nothing.
-"""
-
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +15,37 @@ if TYPE_CHECKING:
 SHEET = Path(__file__).with_name("paper.mplstyle")
 COLUMN, PAGE = 3.4, 7.0  # inches: one column and the full width of a two-column paper
 
-# One colour for one arm in every figure.
-ARMS = {"dense": "#000000", "random": "#D55E00", "sign-in": "#0072B2", "ham": "#009E73"}
+# Okabe and Ito's palette, whose colours people with any colour vision tell apart; markers take over when it is used up.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+@dataclass(frozen=True)
+class Style:
+    """The colour (hexadecimal) and the matplotlib marker of one arm."""
+
+    colour: str
+    marker: str = "o"
+
+
+# One style for one arm in every figure.
+ARMS = {
+    "dense": Style("#000000"),
+    "random": Style("#D55E00"),
+    "sign-in": Style("#0072B2"),
+    "ham": Style("#009E73"),
+}
+
+
+def styles(names: Iterable[str]) -> dict[str, Style]:
+    """A style for each name, in the order given: that of `ARMS`, or the next that no other name has."""
+    wanted = list(dict.fromkeys(names))
+    taken = {ARMS[name] for name in wanted if name in ARMS}
+    pairs = (Style(colour, marker) for marker, colour in product(MARKERS, COLOURS))
+    free = [style for style in pairs if style not in taken]
+    others = [name for name in wanted if name not in ARMS]
+    found = {name: free[i % len(free)] for i, name in enumerate(others)}
+    return {name: ARMS.get(name) or found[name] for name in wanted}
 
 
 @contextmanager
@@ -35,7 +63,7 @@ def paper_style() -> Iterator[None]:
 
 def save_figure(figure: "Figure", stem: Path) -> tuple[Path, Path]:
     """Write stem.png and stem.pdf, whole or not at all; the same figure gives the same bytes. Returns both paths."""
-    png, pdf = stem.with_suffix(".png"), stem.with_suffix(".pdf")
+    png, pdf = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.pdf")
     write_whole(png, lambda path: figure.savefig(path, metadata={"Software": None}))
     write_whole(pdf, lambda path: figure.savefig(path, metadata={"CreationDate": None}))
     return png, pdf

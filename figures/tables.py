@@ -1,17 +1,46 @@
-"""Rows of results as CSV, Markdown and HTML: one list of mappings, three forms.
+"""Rows of results: read from CSV, and written as CSV, Markdown and HTML."""
 
-Numbers are formatted here and computed elsewhere.
-"""
-
+import csv
 import html
+import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from commons.files import write_csv, write_text
+from commons.files import read_text, unreadable, write_csv, write_text
 from commons.tables import aligned, cell
 
 Rows = Sequence[Mapping[str, Any]]
+
+
+def read_table(path: Path, texts: Sequence[str] = (), numbers: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Rows of a CSV file. texts, numbers: columns that it must have; an entry of the latter may be empty.
+
+    Raises:
+        InputError: the file cannot be read, has no row or lacks a column, or an entry is no finite number.
+    """
+    try:
+        rows = list(csv.DictReader(io.StringIO(read_text(path))))
+    except csv.Error as error:
+        unreadable(path, str(error))
+    if not rows:
+        unreadable(path, "it has no rows")
+    for place, row in enumerate(rows, start=2):
+        for column in (*texts, *numbers):
+            if row.get(column) is None:
+                unreadable(path, f"line {place}: it has no column {column!r}")
+        for column in numbers:
+            if row[column] and not _is_number(row[column]):
+                unreadable(path, f"line {place}: {column}={row[column]!r} is not a finite number")
+    return rows
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def html_table(rows: Rows) -> str:

@@ -109,39 +109,59 @@ def initialization() -> list[Variant]:
 Folders = Mapping[str, Mapping[int, Path]]
 
 
-def train_variants(
-    variants: Sequence[Variant],
-    config: Config,
-    seeds: Sequence[int],
-    runs: Path,
-    *,
-    workers: int = 0,
-    progress: Done = lambda done, total: None,
-) -> Folders:
-    """Train every variant with every seed and return the folders of the runs, by label and seed.
+@dataclass(frozen=True)
+class Plan:
+    """The runs of an ablation: variants, each trained with every seed over the base configuration, in folders below
+    `runs`.
 
-    The folders lie below `runs` and are named by everything that determines them, so that later calls find them again
-    and another configuration gets others. progress: called with the numbers of finished and of all runs.
+    The folders are named by everything that determines their runs, so that later calls find them again and another
+    configuration gets others.
 
     Raises:
-        InputError: no seed, two variants of one label, a baseline that is no variant, or what `check_runs` finds.
+        InputError: no seed, two variants of one label, or a baseline that is no variant.
     """
-    number("seeds", len(seeds), at_least=1)
-    labels = [variant.label for variant in variants]
-    unique("variant", labels)
-    for variant in variants:
-        choice("baseline", variant.baseline, ["", *labels])
-    folders: dict[str, dict[int, Path]] = {}
-    jobs = []
-    for variant in variants:
-        chosen = config.with_set(variant.settings)
-        for seed in seeds:
-            own = replace(chosen, seed=seed)
-            folder = runs / folder_name(f"{variant.label} seed {seed}", address(own))
-            folders.setdefault(variant.label, {})[seed] = folder
-            jobs.append((own, folder))
-    train_all(jobs, workers, progress)
-    return folders
+
+    variants: Sequence[Variant]
+    config: Config
+    seeds: Sequence[int]
+    runs: Path
+
+    def __post_init__(self) -> None:
+        number("seeds", len(self.seeds), at_least=1)
+        labels = [variant.label for variant in self.variants]
+        unique("variant", labels)
+        for variant in self.variants:
+            choice("baseline", variant.baseline, ["", *labels])
+
+    def configurations(self) -> dict[tuple[str, int], Config]:
+        """What is trained, by label and seed."""
+        chosen = {variant.label: self.config.with_set(variant.settings) for variant in self.variants}
+        return {(label, seed): replace(config, seed=seed) for label, config in chosen.items() for seed in self.seeds}
+
+    def folders(self) -> Folders:
+        """Where it is trained, by label and seed."""
+        found: dict[str, dict[int, Path]] = {}
+        for (label, seed), config in self.configurations().items():
+            folder = self.runs / folder_name(f"{label} seed {seed}", address(config))
+            found.setdefault(label, {})[seed] = folder
+        return found
+
+    def jobs(self) -> list[tuple[Config, Path]]:
+        """Each configuration with its folder."""
+        folders = self.folders()
+        return [(config, folders[label][seed]) for (label, seed), config in self.configurations().items()]
+
+
+def train_variants(plan: Plan, *, workers: int = 0, progress: Done = lambda done, total: None) -> Folders:
+    """Train every variant with every seed unless it is trained; return the folders of the runs, by label and seed.
+
+    progress: called with the numbers of finished and of all runs.
+
+    Raises:
+        InputError: what `check_runs` finds before the first step, or a run that fails.
+    """
+    train_all(plan.jobs(), workers, progress)
+    return plan.folders()
 
 
 def ablate(variants: Sequence[Variant], folders: Folders) -> list[dict[str, Any]]:

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from commons.cli import progress
     from commons.files import output_directory, write_csv, write_text
     from commons.tables import aligned
-    from sparse_training.ablation import ABLATIONS, ablate, train_variants
+    from sparse_training.ablation import ABLATIONS, Plan, ablate, train_variants
     from sparse_training.runs.address import slug
     from sparse_training.training.loop import PreemptedError
 
@@ -51,10 +51,7 @@ def run(args: argparse.Namespace) -> int:
         task = bar.add_task(args.name, total=None)
         try:
             folders = train_variants(
-                variants,
-                config,
-                range(args.seeds),
-                runs / name,
+                Plan(variants, config, range(args.seeds), runs / name),
                 workers=args.workers,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )

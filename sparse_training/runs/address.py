@@ -36,4 +36,4 @@ def folder_name(label: str, full_address: str) -> str:
 
 def slug(label: str) -> str:
     """At most 60 characters that any file system takes; different labels may give the same."""
-    return re.sub(r"[^\w.=]+", "_", label)[:60].strip("_.") or "run"
+    return re.sub(r"[^\w.=-]+", "_", label)[:60].strip("_.-") or "run"

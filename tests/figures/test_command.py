@@ -23,7 +23,11 @@ def figures(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["reproduce", "--out", "{tmp}/foreign"], "not of a reproduction"),
         (["reproduce", "--out", "{tmp}/finished"], "--force"),
         (["reproduce", "--out", "{tmp}/other"], "unfinished run with"),
+        (["reproduce", "--out", "{tmp}/other", "--force"], "earlier version"),
+        (["reproduce", "--out", "{tmp}/damaged"], "settings.json' cannot be read"),
         (["phase", "{tmp}/absent.npz"], "absent.npz"),
+        (["phases", "{tmp}/absent.npz"], "phase"),
+        (["no_such_module:draw", "{tmp}/file"], "No module named"),
         (["phase", "{tmp}/file"], "cannot be read as an .npz file"),
     ],
 )
@@ -32,7 +36,9 @@ def test_a_mistake_is_one_line_and_changes_nothing(arguments: list[str], told: s
     for name, files in {"foreign": ["thesis.tex"], "finished": ["summary.json"], "other": ["settings.json"]}.items():
         (tmp_path / name).mkdir()
         for file in files:
-            (tmp_path / name / file).write_text('{"seeds": 77}')
+            (tmp_path / name / file).write_text('{"device": "cpu", "seeds": 77, "grid": 16}')
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "settings.json").write_text("{")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     ended = figures(*(argument.format(tmp=tmp_path) for argument in arguments))
     assert ended.returncode == 2

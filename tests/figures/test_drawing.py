@@ -6,10 +6,21 @@ from PIL import Image
 
 import theory
 from dynamics import Outcome, PhaseDiagram, phase_diagram
+from figures.__main__ import main
+from figures.cli import main as everything
+from figures.drawing import FIGURES
 from figures.phase_diagrams import COLOURS, phase_figure
 from figures.signs import flips_figure
-from figures.style import paper_style, save_figure
+from figures.style import ARMS, paper_style, save_figure, styles
+from figures.tables import read_table
 from figures.transplant import transplant_figure
+from sparse_training import __main__ as training
+from sparse_training.runs.config import Config
+from sparse_training.training.loop import train
+from sparse_training.transplant import Cell
+from sparse_training.transplant.experiment import run_cells
+from sparse_training.transplant.report import write_report
+from sparse_training.transplant.sources import given
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +65,89 @@ def test_flips_are_drawn_in_percent_with_layers_in_order() -> None:
 
 
 def test_the_source_of_a_transplant_is_the_line_of_reference() -> None:
-    rows = [{"start": s, "test accuracy (%)": v} for s, v in (("source", 90.0), ("source", 92.0), ("other", 80.0))]
+    rows = [
+        {"source": source, "start": start, "accuracy": value}
+        for source in ("acdc", "rigl")
+        for start, value in (("baseline", 90.0), ("baseline", 92.0), ("other", 80.0))
+    ]
     with paper_style():
-        axes = transplant_figure(rows).axes[0]
-        assert [label.get_text() for label in axes.get_yticklabels()] == ["source", "other"]
-        assert any(list(line.get_xdata()) == [91.0, 91.0] for line in axes.lines)
+        for axes in transplant_figure(rows).axes:
+            assert [label.get_text() for label in axes.get_yticklabels()] == ["baseline", "other"]
+            assert any(list(line.get_xdata()) == [91.0, 91.0] for line in axes.lines)
+
+
+def test_unknown_arms_have_styles_of_their_own() -> None:
+    names = ["sign-in", *(f"arm {k}" for k in range(40)), "random", "dense"]
+    found = styles(names)
+    assert list(found) == names
+    assert len(set(found.values())) == len(names)
+    assert (found["sign-in"], found["dense"]) == (ARMS["sign-in"], ARMS["dense"])
+    assert len(styles(str(k) for k in range(1000))) == 1000
+
+
+def test_what_signs_and_transplant_write_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = Config.preset("digits-mlp").with_set(["epochs=2", "batch_size=512", "mask.density=0.1"])
+    for name in ("mine_seed_0", "mine_seed_1", "other"):
+        train(config.with_set([f"seed={len(name)}"]), tmp_path / name)
+        assert training.parser().execute(["signs", str(tmp_path / name)]) == 0
+    files = [tmp_path / name / "signs.csv" for name in ("mine_seed_0", "mine_seed_1", "other")]
+    with paper_style():
+        left, _, right = FIGURES["signs"](files).axes
+        assert [text.get_text() for text in left.get_legend().get_texts()] == ["mine", "other"]
+        assert list(left.lines[0].get_xdata()) == [0, 1, 2]
+        shares = [100 * float(row["since_init"]) for row in read_table(files[2]) if row["layer"] == "total"]
+        assert list(left.lines[1].get_ydata()) == pytest.approx(shares)
+        assert [label.get_text() for label in right.get_xticklabels()] == ["fc1", "fc2", "fc3"]
+    assert main(["signs", *map(str, files), "--out", str(tmp_path / "signs.v2")]) == 0
+    assert (tmp_path / "signs.v2.png").exists()
+
+    cells = [Cell(label="final signs")]
+    rows = run_cells(given([tmp_path / "other"]), cells, tmp_path / "cells", workers=1)
+    write_report(rows, cells, 1.0, "command", tmp_path / "report")
+    assert main(["transplant", str(tmp_path / "report.csv")]) == 0
+    assert str(tmp_path / "report.png") in capsys.readouterr().out
+
+
+OWN = """
+def mine(files):
+    from matplotlib import pyplot as plt
+    figure, axes = plt.subplots()
+    axes.set_title(files[0].read_text())
+    return figure
+"""
+
+
+def test_anyones_figure_is_drawn_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_figures.py").write_text(OWN)
+    (tmp_path / "data.txt").write_text("a title")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["my_figures:mine", str(tmp_path / "data.txt"), "--out", str(tmp_path / "one.png")]) == 0
+    assert (tmp_path / "one.png").exists()
+    assert (tmp_path / "one.pdf").exists()
+    assert everything(["figures", "my_figures:mine", str(tmp_path / "data.txt"), "--out", str(tmp_path / "two")]) == 0
+    assert (tmp_path / "two.png").exists()
+    FIGURES.register("mine", FIGURES.find("figure", "my_figures:mine"))
+    try:
+        assert main(["mine", str(tmp_path / "data.txt")]) == 0
+    finally:
+        del FIGURES["mine"]
+    assert (tmp_path / "data.png").exists()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_says_what_it_reads_and_refuses_another_file(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (FIGURES[name].__doc__ or "").split("\n")[0].endswith(".")
+    contents = {
+        "none.csv": "", "head.csv": "layer,epoch\n", "text.csv": "layer,epoch,since_init,since_previous\na,x,0,0\n",
+        "other.csv": "a,b\n1,2\n", "report.csv": "source,start,seed,accuracy\na,b,0,nan\n", "bad.npz": "x",
+        "eigenvalues.csv": "epoch,quantity,space,value,converged\n0,λ_max,theta,much,True\n",
+    }  # fmt: skip
+    for file, content in contents.items():
+        (tmp_path / file).write_text(content)
+        with pytest.raises(SystemExit) as ended:
+            main([name, str(tmp_path / file)])
+        assert ended.value.code == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert {path.name for path in tmp_path.iterdir()} == set(contents)

@@ -24,7 +24,7 @@ def test_a_killed_reproduction_ends_with_the_tables_of_an_uninterrupted_one(tmp_
     process = subprocess.Popen(
         command(killed), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
-    while len(list(killed.glob("runs/**/summary.json"))) < 20:
+    while len(list(killed.glob("*/**/summary.json"))) < 20:
         assert process.poll() is None
         time.sleep(0.2)
     os.kill(process.pid, signal.SIGKILL)

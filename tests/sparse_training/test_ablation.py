@@ -6,7 +6,7 @@ import pytest
 
 from commons import InputError
 from sparse_training.__main__ import parser
-from sparse_training.ablation import ABLATIONS, Variant, ablate, train_variants
+from sparse_training.ablation import ABLATIONS, Plan, Variant, ablate, train_variants
 from sparse_training.runs.config import Config
 from sparse_training.runs.run import Run
 
@@ -29,7 +29,7 @@ def test_ablations_name_settings_and_baselines_that_exist(name: str) -> None:
 
 
 def test_an_ablation_compares_seed_by_seed(tmp_path: Path) -> None:
-    folders = train_variants(PAIR, short(), [0, 1, 2], tmp_path, workers=1)
+    folders = train_variants(Plan(PAIR, short(), [0, 1, 2], tmp_path), workers=1)
     found = [[Run(folders[label][seed]).summary["test_accuracy"] for seed in range(3)] for label in "ab"]
     assert [Run(folders["b"][seed]).config.seed for seed in range(3)] == [0, 1, 2]
     rows = ablate(PAIR, folders)
@@ -40,9 +40,9 @@ def test_an_ablation_compares_seed_by_seed(tmp_path: Path) -> None:
     assert rows[1]["better"] == ("disagrees" if rows[1]["p (Holm)"] < 0.05 else "not resolved")
 
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("summary.json")}
-    assert train_variants(PAIR, short(), [0, 1, 2], tmp_path, workers=1) == folders
+    assert train_variants(Plan(PAIR, short(), [0, 1, 2], tmp_path), workers=1) == folders
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("summary.json")} == written
-    others = train_variants(PAIR[:1], short("batch_size=256"), [0], tmp_path, workers=1)
+    others = train_variants(Plan(PAIR[:1], short("batch_size=256"), [0], tmp_path), workers=1)
     assert others["a"][0] != folders["a"][0]  # another configuration in the same place is another run
 
 
@@ -59,7 +59,7 @@ def test_what_cannot_be_trained_or_compared_is_refused_before_any_work(
     variants: list[Variant], seeds: list[int], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=message):
-        train_variants(variants, short(), seeds, tmp_path / "runs")
+        train_variants(Plan(variants, short(), seeds, tmp_path / "runs"))
     assert not list(tmp_path.rglob("config.toml"))
 
 

@@ -1,0 +1,89 @@
+"""The figures that `python -m figures NAME FILE` draws, by name; each entry says in its first line what it reads.
+
+To add one, write a function from paths to a matplotlib figure. It is drawn by `python -m figures module:function FILE`,
+or under a name of its own once `FIGURES.register("name")` decorates it. Heavy imports wait until a figure is drawn.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from commons.checks import refuse
+from commons.registry import Registry
+from figures.tables import read_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Draw = Callable[[Sequence[Path]], "Figure"]
+FIGURES: Registry[Draw] = Registry("a function from paths to a matplotlib figure")
+
+
+@FIGURES.register("phase")
+def phase(files: Sequence[Path]) -> "Figure":
+    """A phase diagram (.npz) that `python -m dynamics phase` saved."""
+    from dynamics import PhaseDiagram
+    from figures.phase_diagrams import phase_figure
+
+    return phase_figure(PhaseDiagram.load(only(files)))
+
+
+@FIGURES.register("sweep")
+def sweep(files: Sequence[Path]) -> "Figure":
+    """A sweep (.npz) that the other commands of `python -m dynamics` saved."""
+    from dynamics import Sweep
+    from figures.sweeps import sweep_figure
+
+    return sweep_figure(Sweep.load(only(files)))
+
+
+@FIGURES.register("sharpness")
+def sharpness(files: Sequence[Path]) -> "Figure":
+    """The eigenvalues.csv of one or several runs, a line.csv or a spectrum.npz of `python -m sparse_training sharpness`.
+
+    Several files are lines of one figure, and each is told by the folder of its run.
+    """
+    from figures.sharpness import figure_of
+
+    return figure_of(files)
+
+
+@FIGURES.register("signs")
+def signs(files: Sequence[Path]) -> "Figure":
+    """The signs.csv of one or several runs that `python -m sparse_training signs` wrote, a colour for each arm.
+
+    The folders of runs give the names of arms; runs whose names differ in their seed alone are one arm.
+    """
+    from figures.signs import flips_figure
+
+    numbers = ("epoch", "since_init", "since_previous")
+    return flips_figure(
+        [
+            {**row, "arm": arm_of(path), "seed": str(path)}
+            for path in files
+            for row in read_table(path, ("layer",), numbers)
+        ]
+    )
+
+
+@FIGURES.register("transplant")
+def transplant(files: Sequence[Path]) -> "Figure":
+    """The report.csv that `python -m sparse_training transplant` wrote, a panel for each source."""
+    from figures.transplant import transplant_figure
+
+    return transplant_figure(read_table(only(files), ("source", "start"), ("seed", "accuracy")))
+
+
+def only(files: Sequence[Path]) -> Path:
+    """The one file; InputError where there are several."""
+    if len(files) != 1:
+        refuse("files", " ".join(map(str, files)), "a single file")
+    return files[0]
+
+
+def arm_of(path: Path) -> str:
+    """The name of the arm that RUN/signs.csv or RUN-signs.csv belongs to, without the seed and the run's address."""
+    names = [path.stem.removesuffix("signs").rstrip("-_"), *(folder.name for folder in path.resolve().parents)]
+    bare = (re.sub(r"(^|[-_ ])seed[-_ ]?\d+(-[0-9a-f]{12})?$", "", name) for name in names)
+    return next((name for name in bare if name), str(path))
