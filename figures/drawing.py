@@ -40,7 +40,7 @@ def sweep(files: Sequence[Path]) -> "Figure":
 
 @FIGURES.register("sharpness")
 def sharpness(files: Sequence[Path]) -> "Figure":
-    """The eigenvalues.csv of one or several runs, a line.csv or a spectrum.npz of `python -m sparse_training sharpness`.
+    """The eigenvalues.csv of one or several runs, or a line.csv or spectrum.npz, of `sparse_training sharpness`.
 
     Several files are lines of one figure, and each is told by the folder of its run.
     """
