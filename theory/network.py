@@ -9,6 +9,7 @@ those beside it.
 
 import math
 import operator
+from collections.abc import Iterable
 from functools import reduce
 from types import ModuleType
 from typing import Any
@@ -21,7 +22,7 @@ SELF = 1 / 2 - 1 / (2 * math.pi)  # κ(0) − κ(π/2): what a neuron shares wit
 def network_loss(a: Any, w: Any, b: Any, v: Any, xp: ModuleType = np) -> Any:
     """L, of the shape of the trailing axes: ½Σᵢⱼ cᵢcⱼ‖zᵢ‖‖zⱼ‖κ(ψᵢⱼ) with c = (a, −b) and z = (w, v)."""
     c, z = xp.concatenate([a, -b]), xp.concatenate([w, v])
-    size = _length(z, 1, xp)
+    size = _norm(z, xp)
     unit = _unit(z, size, xp)
     _, sine, psi, cosine = _angles(unit[:, None], unit[None, :], 2, xp)
     p = c * size
@@ -35,13 +36,14 @@ def network_gradient(a: Any, w: Any, b: Any, v: Any, xp: ModuleType = np) -> tup
     ∂L/∂wᵢ = (aᵢ/2π) Σⱼ cⱼ(‖zⱼ‖ sin ψᵢⱼ wᵢ/‖wᵢ‖ + (π − ψᵢⱼ) zⱼ), with c and z as in `network_loss`.
     """
     c, z = xp.concatenate([a, -b]), xp.concatenate([w, v])
-    size, length = _length(z, 1, xp), _length(w, 1, xp)
+    size, length = _norm(z, xp), _norm(w, xp)
     unit = _unit(w, length, xp)
     _, sine, psi, cosine = _angles(unit[:, None], _unit(z, size, xp)[None, :], 2, xp)  # (k, k + m, ...)
     p = (c * size)[None, :]
     of_a = length * _total(p * (sine + (math.pi - psi) * cosine), 1) / (2 * math.pi)
     along = _total(p * sine, 1)[:, None] * unit
-    across = _total((c[None, :] * (math.pi - psi))[:, :, None] * z[None, :], 1)
+    pull = c[None, :] * (math.pi - psi)
+    across = _sum(pull[:, j, None] * z[None, j] for j in range(len(z)))
     of_w = a[:, None] * (along + across) / (2 * math.pi)
     return of_a, xp.where((length > 0)[:, None], of_w, 0.0)
 
@@ -52,7 +54,7 @@ def separate_loss(a: Any, w: Any, b: Any, v: Any, xp: ModuleType = np) -> Any:
     w and v are given on those inputs alone, (k, s, ...). With p = a‖w‖ and q = b‖v‖ neurons meet in one number only:
     L = (Σᵢ(pᵢ − qᵢ))²/4π + Σᵢ[½(½ − 1/2π)(pᵢ − qᵢ)² + pᵢqᵢ(½ − κ(ψᵢ))]. Its error falls with ψ near the teacher.
     """
-    length, size = _length(w, 1, xp), _length(v, 1, xp)
+    length, size = _norm(w, xp), _norm(v, xp)
     p, q = a * length, b * size
     gap, sine, psi, cosine = _angles(_unit(w, length, xp), _unit(v, size, xp), 1, xp)
     apart = (math.pi * gap - (sine - psi * cosine)) / (2 * math.pi)
@@ -61,7 +63,7 @@ def separate_loss(a: Any, w: Any, b: Any, v: Any, xp: ModuleType = np) -> Any:
 
 def separate_gradient(a: Any, w: Any, b: Any, v: Any, xp: ModuleType = np) -> tuple[Any, Any]:
     """(∂L/∂a, ∂L/∂w) of `separate_loss`, of the shapes of a and w; 0 for a neuron with w = 0."""
-    length, size = _length(w, 1, xp), _length(v, 1, xp)
+    length, size = _norm(w, xp), _norm(v, xp)
     unit = _unit(w, length, xp)
     gap, sine, psi, cosine = _angles(unit, _unit(v, size, xp), 1, xp)
     p, q = a * length, b * size
@@ -86,23 +88,37 @@ def _angles(unit: Any, other: Any, axis: int, xp: ModuleType) -> tuple[Any, Any,
 
     |u − t| = 2 sin(ψ/2) and |u + t| = 2 cos(ψ/2) keep the digits that arccos(u·t) loses.
     """
-    near, far = _length(unit - other, axis, xp), _length(unit + other, axis, xp)
+    pairs = list(zip(_entries(unit, axis), _entries(other, axis), strict=True))
+    near = _root(_sum((u - t) ** 2 for u, t in pairs), xp)
+    far = _root(_sum((u + t) ** 2 for u, t in pairs), xp)
     psi = xp.where(far > 0, 2 * xp.arctan(near / xp.where(far > 0, far, 1.0)), math.pi)
     return near * near / 2, near * far / 2, psi, (far - near) * (far + near) / 4
 
 
-def _length(x: Any, axis: int, xp: ModuleType) -> Any:
-    """The Euclidean norm along an axis; its derivative at 0 is 0 under automatic differentiation."""
-    square = _total(x * x, axis)
+def _root(square: Any, xp: ModuleType) -> Any:
+    """The square root, whose derivative at 0 is 0 under automatic differentiation."""
     return xp.where(square > 0, xp.sqrt(xp.where(square > 0, square, 1.0)), 0.0)
 
 
-def _unit(x: Any, length: Any, xp: ModuleType) -> Any:
+def _norm(x: Any, xp: ModuleType) -> Any:
+    """The Euclidean norm along axis 1."""
+    return _root(_total(x * x, 1), xp)
+
+
+def _unit(x: Any, norm: Any, xp: ModuleType) -> Any:
     """x/‖x‖ of vectors along axis 1, 0 where x is 0."""
-    return x / xp.where(length > 0, length, 1.0)[:, None]
+    return x / xp.where(norm > 0, norm, 1.0)[:, None]
+
+
+def _entries(x: Any, axis: int) -> list[Any]:
+    """The slices along an axis."""
+    return [x[(*(slice(None),) * axis, index)] for index in range(x.shape[axis])]
 
 
 def _total(x: Any, axis: int = 0) -> Any:
     """The sum along an axis in the order of its entries, whatever the other axes are."""
-    before = (slice(None),) * axis
-    return reduce(operator.add, (x[(*before, index)] for index in range(x.shape[axis])))
+    return _sum(_entries(x, axis))
+
+
+def _sum(terms: Iterable[Any]) -> Any:
+    return reduce(operator.add, terms)
