@@ -5,6 +5,7 @@
 | 0 | the command did what it says |
 | 2 | a user's mistake: an argument, or a file that is not what it should be |
 | 74 | the machine refused (EX_IOERR): no room, no memory, too many open files, no permission |
+| 75 | training was stopped by a signal, and the same command goes on from there (EX_TEMPFAIL) |
 | 130 | Ctrl-C or SIGINT |
 | 141 | whoever read the output stopped reading |
 

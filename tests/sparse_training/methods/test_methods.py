@@ -177,8 +177,10 @@ def test_each_layer_keeps_its_count(method, watch):
     assert all(count == counts[0] for count in counts)
 
 
-def test_rigl_updates_every_few_steps_in_place_of_the_step_and_ends_early(watch):
-    moments, training = watch(configured("rigl"))
+@pytest.mark.parametrize("reparam", ["none", "ham", "pilot"])
+def test_rigl_updates_every_few_steps_in_place_of_the_step_and_ends_early(reparam, watch):
+    """Where the update takes the place of the step, nothing that follows a step happens either."""
+    moments, training = watch(configured("rigl", f"reparam={reparam}", "optimizer.lr=0.02"))
     found = changes(moments)
     due = [s + 1 for s in range(5, training.total_steps, 5) if s < 0.75 * training.total_steps]
     assert set(found) <= set(due)

@@ -253,3 +253,22 @@ def test_the_repr_says_what_it_is() -> None:
     assert text.startswith("Sparse(Sequential, 2 masked weights, 64 of 128 entries active, density 50.0000%, SignIn(")
     assert "plain weights" in repr(network(None))
     assert isinstance(network(None).masks, Masks)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("fmt", [torch.contiguous_format, torch.channels_last])
+def test_whatever_stands_off_the_mask_becomes_plus_zero_and_no_other_bit_changes(
+    dtype: torch.dtype, fmt: torch.memory_format
+) -> None:
+    model = nn.Conv2d(3, 4, 3, bias=False).to(dtype).to(memory_format=fmt)  # type: ignore[call-overload]
+    sparse = sparsify(model, make_masks(model, 0.5, "random"))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    mask, weight = sparse.masks["weight"], model.weight
+    for value in (torch.nan, torch.inf, -0.0, -1.0):
+        with torch.no_grad():
+            weight.fill_(value)
+        sparse.after_step(optimizer)
+        expected = torch.full_like(weight, value).masked_fill(~mask, 0.0)
+        word = {8: torch.int64, 4: torch.int32, 2: torch.int16}[weight.element_size()]
+        assert torch.equal(weight.detach().view(word), expected.view(word))
+        assert weight.is_contiguous(memory_format=fmt)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from sparse_training.runs.config import Config
 from sparse_training.runs.run import Run
@@ -91,6 +92,26 @@ def test_a_preempted_run_exits_with_75_so_that_what_follows_does_not_start(digit
     assert process.returncode == os.EX_TEMPFAIL == 75, errors
     assert "the same command goes on" in errors
     assert list((tmp_path / "run" / "checkpoints").glob("state-*"))
+
+
+@pytest.mark.slow
+def test_torchrun_does_not_end_with_zero_when_its_processes_are_preempted(digits: Digits, tmp_path: Path) -> None:
+    config = digits(*SPARSE, "epochs=400", "checkpoint.every=400")
+    arguments = [*TORCHRUN, "sparse_training", "train", *command(config, tmp_path / "c.toml", tmp_path / "run")]
+    process = subprocess.Popen(arguments, env=environment(), stderr=subprocess.PIPE, text=True)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    while not (metrics.exists() and metrics.stat().st_size):
+        assert process.poll() is None
+        time.sleep(0.05)
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
+    for child in children.stdout.split():
+        os.kill(int(child), signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode, errors
+    assert "exitcode  : 75" in errors
+    assert "the same command goes on" in errors
+    (newest, *_) = sorted((tmp_path / "run" / "checkpoints").glob("state-*"), reverse=True)
+    assert load_file(newest)
 
 
 @pytest.mark.slow

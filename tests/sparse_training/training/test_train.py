@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from commons import InputError
+from sparse_training.methods import Static, Training
 from sparse_training.runs.checkpoint import save_network
 from sparse_training.runs.config import Config
 from sparse_training.runs.folder import DamagedCheckpoint
 from sparse_training.runs.run import Run
 from sparse_training.training.loop import NonFiniteError, PreemptedError, train
+from sparse_training.training.passes import Passes
 
 Digits = Callable[..., Config]
 Same = Callable[[Path, Path], bool]
@@ -195,6 +198,56 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_layer(digits: Digits, tmp
         train(digits("optimizer.lr=1e30", "epochs=5"), tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not Run(tmp_path / "run").finished
+
+
+def whole_json(path: Path) -> None:
+    """Fail where a JSON file holds NaN or an infinity."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{path} holds {constant}")
+
+    for line in path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]:
+        json.loads(line, parse_constant=refuse)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("at", ["end of an epoch", "signal"])
+@pytest.mark.parametrize("reparam", ["none", "sign-in"])
+def test_a_network_that_is_not_finite_is_never_a_good_state(
+    digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float, at: str, reparam: str
+) -> None:
+    """The loss of a step says nothing of the weights that the step makes."""
+    step = 2 * 23 if at == "end of an epoch" else 23 + 5
+
+    def poison(method: Static, training: Training) -> None:
+        if training.step == step:
+            with torch.no_grad():
+                next(iter(training.model.parameters())).view(-1)[0] = value
+            if at == "signal":
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Static, "on_step", poison)
+    config = digits(*SPARSE, "epochs=3", f"reparam={reparam}")
+    with pytest.raises(
+        NonFiniteError, match=rf"not finite after step {step} .*last good checkpoint: .*state-000000023"
+    ):
+        train(config, tmp_path / "run")
+    assert [line["epoch"] for line in Run(tmp_path / "run").metrics()] == [1]
+    for path in (tmp_path / "run").rglob("*.json*"):
+        whole_json(path)
+    for path in (tmp_path / "run" / "checkpoints").glob("*.safetensors"):
+        tensors = load_file(path)
+        assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
+
+
+def test_a_test_loss_that_is_not_finite_is_written_nowhere(
+    digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Passes, "evaluate", lambda *_: (float("nan"), 10.0))
+    with pytest.raises(NonFiniteError, match="the test loss is not finite after step 23"):
+        train(digits(*SPARSE), tmp_path / "run")
+    assert Run(tmp_path / "run").metrics() == []
+    assert not list((tmp_path / "run" / "checkpoints").glob("state-*"))
 
 
 def test_a_run_begins_from_a_given_network(digits: Digits, tmp_path: Path) -> None:
