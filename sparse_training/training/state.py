@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from commons.checks import InputError
 from sparse_training.masks import Masks
 from sparse_training.methods import Training
 from sparse_training.training.distributed import World
 
 Tensors = dict[str, Tensor]
+Number = int | float  # a bool is an int
 
 
 @dataclass
@@ -46,16 +48,26 @@ def pack(training: Training, progress: Progress, world: World) -> tuple[Tensors,
 
     It holds the network, its masks, the optimizer's state, the method's memory and random stream, and of every process
     the random states and the epoch so far.
+
+    Raises:
+        InputError: the optimizer keeps something else than tensors and numbers, which would be lost.
     """
     tensors = _prefixed("model", training.model.state_dict())
     tensors |= _prefixed("mask", training.sparse.masks)
-    for name, state in _optimizer_state(training).items():
-        tensors |= _prefixed(f"optimizer/{name}", state)
+    numbers: dict[str, dict[str, Number]] = {}
+    for name, parameter in training.model.named_parameters():
+        held, numbers[name] = _parts(training.optimizer, training.optimizer.state.get(parameter, {}))
+        tensors |= _prefixed(f"optimizer/{name}", held)
     tensors |= _prefixed("method", training.memory)
     tensors["generator"] = training.generator.get_state()
     for rank, own in enumerate(world.gather(_own(training.sparse.masks.device, progress))):
         tensors |= _prefixed(f"process{rank}", own)
-    return tensors, {"sizes": progress.sizes, "seconds": progress.seconds}
+    groups = [
+        {key: value for key, value in group.items() if isinstance(value, int | float)}
+        for group in training.optimizer.param_groups
+    ]
+    optimizer = {"numbers": {name: own for name, own in numbers.items() if own}, "groups": groups}
+    return tensors, {"sizes": progress.sizes, "seconds": progress.seconds, "optimizer": optimizer}
 
 
 def unpack(training: Training, tensors: Tensors, info: dict[str, Any], world: World) -> Progress:
@@ -67,14 +79,7 @@ def unpack(training: Training, tensors: Tensors, info: dict[str, Any], world: Wo
     training.step = info["step"]
     training.sparse.load_masks(Masks(_section(tensors, "mask")))
     training.model.load_state_dict(_section(tensors, "model"))
-    saved = _section(tensors, "optimizer")
-    for name, parameter in training.model.named_parameters():
-        state = training.optimizer.state[parameter]
-        for key, value in _section(saved, name).items():
-            if value.shape == parameter.shape:
-                state[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-            else:
-                state[key] = value
+    _restore_optimizer(training, _section(tensors, "optimizer"), info.get("optimizer", {}))
     training.memory.clear()
     training.memory.update(_section(tensors, "method"))
     training.generator.set_state(tensors["generator"])
@@ -99,10 +104,28 @@ def _own(device: torch.device, progress: Progress) -> Tensors:
     return own
 
 
-def _optimizer_state(training: Training) -> dict[str, Tensors]:
-    """Tensors of the optimizer by parameter name."""
-    held = {name: training.optimizer.state.get(p, {}) for name, p in training.model.named_parameters()}
-    return {name: {k: v for k, v in state.items() if isinstance(v, Tensor)} for name, state in held.items()}
+def _parts(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> tuple[Tensors, dict[str, Number]]:
+    """The tensors and the numbers of an optimizer's state of one parameter."""
+    for key, value in state.items():
+        if not isinstance(value, Tensor | int | float | None):
+            name = type(optimizer).__name__
+            raise InputError(f"{name} keeps {key!r} as {type(value).__name__}, but only tensors and numbers are saved")
+    held = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+    return held, {key: value for key, value in state.items() if isinstance(value, int | float)}
+
+
+def _restore_optimizer(training: Training, tensors: Tensors, info: Mapping[str, Any]) -> None:
+    """Give the optimizer its state back; info is empty in states from before numbers were saved."""
+    for name, parameter in training.model.named_parameters():
+        state = training.optimizer.state[parameter]
+        state.update(info.get("numbers", {}).get(name, {}))
+        for key, value in _section(tensors, name).items():
+            if value.shape == parameter.shape:
+                state[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+            else:
+                state[key] = value.to(parameter.device) if value.dim() else value
+    for group, saved in zip(training.optimizer.param_groups, info.get("groups", []), strict=False):
+        group.update(saved)
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> Tensors:
