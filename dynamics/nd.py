@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from commons import InputError, finite, number, refuse
 from dynamics.many_inputs import Neuron, SlowNeuron
-from dynamics.outcome import CROSSED, ROUNDOFF, SEPARATRIX, STEPS, Reason
+from dynamics.outcome import CROSSED, ROUNDOFF, SADDLE, SEPARATRIX, STEPS, Reason
 from dynamics.stepper import System
 from dynamics.tableaux import dormand_prince_8
 from dynamics.trajectories import (
@@ -49,7 +49,7 @@ def integrate_nd(
     STUCK: |a|‖w‖ ≤ arrival, and the start cannot recover any more, see the theorem "many inputs" of theory/: a < 0 and
         E(a) ≥ 2ΣE(w_i); or w is exactly a negative multiple of e₁; or, on samples, a < 0 and none sees both student
         and teacher. Closeness of w to −e₁ alone never decides.
-    SADDLE: a < 0, and (a, w) arrives at (0, 0).
+    SADDLE: (a, w) arrives at (0, 0), or a start with a < 0 and E(a) = ΣE(w_i), to rounding, comes close to it.
 
     Where w is so close to −e₁ that the flow is stiff, the population flow is followed on its slow manifold.
 
@@ -89,7 +89,9 @@ def _follow(neuron: Neuron, starts: Starts, limits: Limits) -> torch.Tensor:
     whole = System(neuron.velocity, neuron.event, neuron.gap, (0, len(starts.state) - 1))
     rates = [float(chart.metric(np.zeros(1))[0]) for chart in (neuron.flow.a, neuron.flow.w)]
     out = march(whole, starts, replace(limits, near=CLOSE * max(1.0, *rates) ** 0.5))
-    (close,) = torch.nonzero(out[-1] == SEPARATRIX, as_tuple=True)
+    near, balanced = out[-1] == SEPARATRIX, _balanced(neuron.flow, starts.state)
+    out[-1][near & balanced] = SADDLE
+    (close,) = torch.nonzero(near & ~balanced, as_tuple=True)
     if len(close):
         out[:, close] = closely(replace(whole, pair=dormand_prince_8()), starts[close], limits)
     for _ in range(ROUNDS):
@@ -127,21 +129,24 @@ def _continued(system: System, here: torch.Tensor, horizon: torch.Tensor, limits
     return out
 
 
+def _balanced(flow: Flow, state: torch.Tensor) -> torch.Tensor:
+    """Whether starts (d + 1, N) have a < 0 and E(a) = ΣE(w_i) to rounding: the stable manifold of the saddle (0, 0)."""
+    energy_a, energy_w = (
+        torch.as_tensor(chart.radius(x.double().cpu().numpy()) ** 2).to(state.device).sum(0)
+        for chart, x in ((flow.a, state[:1]), (flow.w, state[1:]))
+    )
+    off = (energy_a - energy_w).abs() <= AT_ROUNDING * torch.finfo(state.dtype).eps * (energy_a + energy_w)
+    return (state[0] < 0) & off
+
+
 def _named(rows: np.ndarray, neuron: Neuron, starts: Starts) -> Trajectories:
-    """The ends; a start that does not move is dead or at the saddle, and one on the stable manifold ends there."""
+    """The ends, where a start that does not move is called dead or the saddle."""
     a, w = starts.state[0], starts.state[1:]
     nothing = (w == 0).all(0)
     still = torch.cat([part.reshape(-1, len(a)) == 0 for part in neuron.velocity((a, w), ())]).all(0)
     reason = rows[-1].astype(np.int8)
     rest = (nothing | still).cpu().numpy() & (reason != Reason.TEACHER)
     at_zero = (nothing & (a == 0)).cpu().numpy()
-    energy_a, energy_w = (
-        (chart.radius(x.double().cpu().numpy()) ** 2).reshape(-1, len(a)).sum(0)
-        for chart, x in ((neuron.flow.a, a), (neuron.flow.w, w))
-    )  # fmt: skip
-    eps = AT_ROUNDING * torch.finfo(a.dtype).eps
-    balanced = (a < 0).cpu().numpy() & (np.abs(energy_a - energy_w) <= eps * (energy_a + energy_w))
-    reason[balanced & np.isin(reason, [Reason.SEPARATRIX, Reason.SADDLE])] = Reason.SADDLE
     reason[rest] = np.where(at_zero, Reason.SADDLE, Reason.DEAD)[rest]
     d = len(w)
     return Trajectories(
