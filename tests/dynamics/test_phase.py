@@ -146,3 +146,8 @@ def test_one_output_has_one_writer(tmp_path):
     with alone(out):
         pass
     assert not parts.exists()
+
+
+def test_help_needs_neither_sympy_nor_torch():
+    probe = "import sys, dynamics.__main__; sys.exit(bool({'sympy', 'scipy', 'torch'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", probe], check=False).returncode == 0
