@@ -1,4 +1,4 @@
-"""Derived columns of a table: formulas over the numbers of one run, read as arithmetic and never executed as code."""
+"""The numbers of a run by name, and formulas over them, which are read as arithmetic and never executed as code."""
 
 import ast
 import math
@@ -16,7 +16,31 @@ OPERATORS: dict[type[ast.AST], Callable[..., float]] = {
     ast.Pow: operator.pow,
     ast.USub: operator.neg,
 }
+METRICS = ("epochs", "steps", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "density")
+FLIPS = ("weights", "active", "zero", "compared", "flipped", "flips")  # counts of weights, summed over the layers
+NAMES = (*METRICS, *FLIPS, "settled", "lambda_max", "seconds")
 FUNCTIONS: dict[str, Callable[..., float]] = {"abs": abs, "log": math.log, "sqrt": math.sqrt, "max": max, "min": min}
+
+
+def numbers(record: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, float | None]:
+    """The numbers of a run in a ledger, by the names in `NAMES`, and its derived columns; None for what it lacks.
+
+    flipped: active weights whose sign differs from the first one, of those `compared`. flips: changes of sign in all
+    epochs. settled: the epoch after which fewer than 1 % flip. seconds: of training.
+    """
+    flips, sharpness = record["flips"], record["sharpness"]
+    found: dict[str, float | None] = {**dict.fromkeys(NAMES), **(record["metrics"] or {})}
+    if flips:
+        found |= {name: sum(row[i] for row in flips["layers"].values()) for i, name in enumerate(flips["columns"])}
+        found["settled"] = flips["settled"]
+    found["lambda_max"] = sharpness["value"] if sharpness else None
+    found["seconds"] = record["seconds"]["training"]
+    return found | {name: Formula(name, text)(found) for name, text in columns.items()}
+
+
+def names_of(columns: Mapping[str, str]) -> list[str]:
+    """The names that `numbers` gives."""
+    return [*NAMES, *columns]
 
 
 class Formula:

@@ -49,6 +49,7 @@ def _job(plan: Plan, cell: Cell, seed: int, settings: Settings, ledger: Ledger) 
         arm=cell.arm,
         point=cell.point,
         seed=seed,
+        cell=address(replace(config, seed=0), digest),
         toml=config.to_toml(),
         epochs=config.epochs * config.method.cycles(config.mask.density),
         digest=digest,
@@ -74,14 +75,14 @@ def _digest(config: Config, ledger: Ledger) -> str:
 class Sweep:
     """The runs of a plan and what has become of them.
 
-    jobs: all of them. failed: reasons of runs that are given up in this call, by address. skip: tells, from the lines
-    of the ledger, which jobs are not needed any more.
+    jobs: all of them. failed: reasons of runs that are given up in this call, by address. needless: gives the addresses
+    of runs that are not needed any more, such as `stopping.resolved`; None: all are needed.
     """
 
     def __init__(
-        self, plan: Plan, settings: Settings, skip: Callable[["Sweep"], Collection[str]] = lambda sweep: ()
+        self, plan: Plan, settings: Settings, needless: Callable[["Sweep"], Collection[str]] | None = None
     ) -> None:
-        self.plan, self.settings, self._skip = plan, settings, skip
+        self.plan, self.settings, self._needless = plan, settings, needless
         self.ledger = Ledger(settings.ledger)
         self.jobs = jobs_of(plan, settings, self.ledger)
         self.failed: dict[str, str] = {}
@@ -97,8 +98,12 @@ class Sweep:
 
     def left(self) -> list[Job]:
         """Jobs that are neither in the ledger nor running nor given up nor needless, each address once."""
-        gone = {*self.finished(), *self.running, *self.failed, *self._skip(self)}
+        gone = {*self.finished(), *self.running, *self.failed, *self.needless()}
         return list({job.address: job for job in self.jobs if job.address not in gone}.values())
+
+    def needless(self) -> Collection[str]:
+        """Addresses of runs that are not needed any more."""
+        return self._needless(self) if self._needless else ()
 
     def run(
         self,
@@ -129,8 +134,11 @@ class Sweep:
 
     def _begin(self) -> None:
         """Say in the ledger what the plan's table is, and give what the ledger has already its name and its place."""
-        if self.ledger.sweeps().get(self.plan.name) != self.plan.header():
-            self.ledger.append(self.plan.header())
+        first = [job for job in self.jobs if job.seed == self.plan.seeds[0]]
+        cells = [[job.arm, dict(job.point), job.cell] for job in first]
+        header = self.plan.header("resolved" if self._needless else "") | {"cells": cells}
+        if self.ledger.sweeps().get(self.plan.name) != header:
+            self.ledger.append(header)
         for job in self.jobs:
             if adopted(job, self.ledger):
                 thin(job.folder, job.keep)

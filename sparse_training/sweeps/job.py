@@ -39,8 +39,9 @@ class Ending(StrEnum):
 class Job:
     """A run to make. Everything here can be pickled and is the same on every machine that shares the folder.
 
-    toml: the complete configuration. epochs: of the whole run. out: folder of the run folders. keep: what stays of the
-    run's folder, one of `KEEP`. sharpness: training images for λ_max, 0 for none. processes: of torchrun, 1 for none.
+    cell: the address that the run would have with seed 0, which all seeds of a cell share. toml: the complete
+    configuration. epochs: of the whole run. out: folder of the run folders. keep: what stays of the run's folder, one
+    of `KEEP`. sharpness: training images for λ_max, 0 for none. processes: of torchrun, 1 for none.
     """
 
     address: str
@@ -48,6 +49,7 @@ class Job:
     arm: str
     point: Mapping[str, Any]
     seed: int
+    cell: str
     toml: str
     epochs: int
     digest: str
@@ -133,6 +135,7 @@ def _record(job: Job) -> Record:
         "arm": job.arm,
         "point": dict(job.point),
         "seed": job.seed,
+        "cell": job.cell,
         "settings": {key: value for key, value in changed(config).items() if key != "source"},
         "data": {"name": config.data.name, "digest": job.digest},
         "diverged": diverged,

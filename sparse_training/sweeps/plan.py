@@ -24,7 +24,7 @@ from typing import Any
 from commons.checks import InputError, choice, nearest, number, refuse
 from sparse_training.runs.config import PRESETS, Config, presets
 from sparse_training.runs.toml import Tree, from_toml, parse_settings
-from sparse_training.sweeps.columns import Formula
+from sparse_training.sweeps.columns import NAMES, Formula, names_of
 
 KEYS = ("preset", "seeds", "against", "metric", "margin", "sharpness", "base", "arms", "grid", "columns")
 CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")  # package.module:callable
@@ -66,15 +66,19 @@ class Plan:
     sharpness: int = 0
     columns: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def arms(self) -> list[str]:
-        """Names of the arms, in the order of the file."""
-        return list(dict.fromkeys(cell.arm for cell in self.cells))
+    def header(self, stop: str = "") -> dict[str, Any]:
+        """What the ledger keeps of the plan, so that it can be tabulated without the file.
 
-    def header(self) -> dict[str, Any]:
-        """What the ledger keeps of the plan, so that it can be tabulated without the file."""
+        stop: "resolved" if seeds end when differences are resolved, as the table then needs another test.
+        """
         header = {key: getattr(self, key) for key in ("against", "metric", "margin")}
-        return {"kind": "sweep", "sweep": self.name, "arms": self.arms, **header, "columns": dict(self.columns)}
+        return {
+            "kind": "sweep",
+            "sweep": self.name,
+            **header,
+            "columns": dict(self.columns),
+            "stop": stop,
+        }
 
 
 def label(arm: str, point: Mapping[str, Any]) -> str:
@@ -111,19 +115,25 @@ def load_plan(path: str | Path, settings: Sequence[str] = (), *, root: str = "",
             config = _configured(arm, [bases[base], _nested(common), change, _nested(own), _nested(point)])
             cells.append(Cell(arm, {**({"preset": base} if len(bases) > 1 else {}), **point}, config))
     _refuse_repetitions(file, cells)
+    columns = _columns(_table(file, "columns", tree.get("columns", {})))
     return Plan(
         file.stem,
         tuple(cells),
         _seeds(tree.get("seeds", 1)),
         choice("against", tree.get("against", ""), ["", *arms]),
-        str(tree.get("metric", "test_accuracy")),
+        choice("metric", str(tree.get("metric", "test_accuracy")), names_of(columns)),
         float(number("margin", tree.get("margin", 0.0), at_least=0)),
         int(number("sharpness", tree.get("sharpness", 0), at_least=0, integer=True)),
-        {
-            str(Formula(name, text).name): text
-            for name, text in _table(file, "columns", tree.get("columns", {})).items()
-        },
+        columns,
     )
+
+
+def _columns(texts: Tree) -> dict[str, str]:
+    """Formulas by name, each over numbers that a run has."""
+    for name, text in texts.items():
+        for number_name in Formula(name, text).names():
+            choice(f"columns.{name}", number_name, NAMES)
+    return texts
 
 
 def _read(file: Path) -> Tree:

@@ -46,7 +46,8 @@ def standing(sweep: Sweep) -> Standing:
     """Where a sweep stands, from its ledger and its run folders; so another process can ask as well."""
     finished = sweep.finished()
     jobs = {job.address: job for job in sweep.jobs}
-    left = [job for job in jobs.values() if job.address not in finished and job.address not in sweep.failed]
+    gone = {*finished, *sweep.failed, *(sweep.needless() if not sweep.running else ())}
+    left = [job for job in jobs.values() if job.address not in gone]
     begun = {job.address: Run(job.folder).metrics() for job in left if (job.folder / "config.toml").exists()}
     running = [job for job in left if job.address in (sweep.running or begun)]
     diverged = sum(sweep.ledger.at(address)[0]["diverged"] is not None for address in finished)

@@ -18,6 +18,7 @@ from sparse_training.__main__ import parser
 from sparse_training.runs.run import Run
 from sparse_training.sweeps import Ledger, Sweep
 from sparse_training.sweeps.local import Local
+from sparse_training.sweeps.table import compare, formatted, header_of, rows_of
 from sparse_training.training.loop import train
 from tests.sparse_training.sweeps.deaths import deadly
 
@@ -69,6 +70,8 @@ def test_what_the_ledger_has_is_not_run_again_without_its_folder(sweep: Make, he
     assert again.run(here)
     assert here.performed == []
     assert again.ledger.path.read_bytes() == before
+    tables = [formatted(rows_of(compare(ledger), header_of(ledger)), "md") for ledger in (first.ledger, again.ledger)]
+    assert tables[0] == tables[1]
 
 
 def test_a_ledger_without_its_data_is_complete_all_the_same(

@@ -1,0 +1,129 @@
+"""A table pairs runs by seed and cells by grid point, says what is not resolved, and does not depend on the order."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commons import InputError
+from commons.statistics import holm, paired_interval, paired_p_value
+from commons.verdicts import Verdict
+from sparse_training.__main__ import parser
+from sparse_training.sweeps import Ledger
+from sparse_training.sweeps.table import best_rows, compare, formatted, header_of, rows_of
+
+LRS = (0.1, 0.2, 0.4)
+Values = dict[tuple[str, float], list[float | None]]
+ACCURACIES: Values = {
+    ("plain", 0.1): [80.0, 81.0, 79.5, 80.5],
+    ("plain", 0.2): [82.0, 83.0, 81.5, 82.5],
+    ("plain", 0.4): [70.0, None, 71.0, 69.0],
+    ("better", 0.1): [81.0, 82.1, 80.6, 81.4],
+    ("better", 0.2): [82.5, 82.5, 82.0, 82.0],
+    ("better", 0.4): [83.0, 84.2, 83.1],
+}
+
+
+def run_line(arm: str, lr: float, seed: int, accuracy: float | None) -> dict[str, Any]:
+    metrics = None if accuracy is None else {"test_accuracy": accuracy, "train_accuracy": 90.0, "test_loss": 1.0}
+    flips = {"columns": ["active", "flipped"], "layers": {"a": [10, seed], "b": [30, 1]}, "settled": 3}
+    line = {"kind": "run", "sweep": "s", "arm": arm, "point": {"lr": lr}, "seed": seed, "cell": f"{arm}{lr}"}
+    line |= {"address": f"{arm}{lr}{seed}", "metrics": metrics, "diverged": None if metrics else "not finite"}
+    return line | {"flips": flips, "sharpness": None, "seconds": {"training": 1.0, "measuring": 0.0}}
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Callable[..., Ledger]:
+    """A ledger of the accuracies above, its lines in any order."""
+
+    def write(order: int = 0, name: str = "ledger.jsonl", **header: Any) -> Ledger:
+        made = Ledger(tmp_path / name)
+        lines = [run_line(*cell, seed, a) for cell, values in ACCURACIES.items() for seed, a in enumerate(values)]
+        lines.append(run_line("plain", 0.1, 0, 1.0) | {"cell": "of an earlier file", "address": "old"})
+        random.Random(order).shuffle(lines)
+        cells = [[arm, {"lr": lr}, f"{arm}{lr}"] for arm, lr in ACCURACIES]
+        usual = {"against": "plain", "metric": "test_accuracy", "margin": 0.0, "stop": "", "cells": cells}
+        columns = {"overfit": "train_accuracy - test_accuracy", "flipped %": "100 * flipped / active"}
+        for line in [{"kind": "sweep", "sweep": "s", **usual, "columns": columns, **header}, *lines]:
+            made.append(line)
+        return made
+
+    return write
+
+
+def test_cells_are_compared_with_the_same_grid_point_on_the_same_seeds(ledger: Callable[..., Ledger]) -> None:
+    found = {(each.arm, each.point["lr"]): each for each in compare(ledger())}
+    pairs = {lr: (ACCURACIES["better", lr], ACCURACIES["plain", lr]) for lr in LRS}
+    pairs[0.4] = ([83.0, 83.1], [70.0, 71.0])  # the seeds that both have
+    adjusted = holm([paired_p_value(*pair) for pair in pairs.values()])
+    for lr, p in zip(LRS, adjusted, strict=True):
+        assert found["plain", lr].difference is None
+        assert found["better", lr].difference == paired_interval(*pairs[lr])
+        assert found["better", lr].p == p
+    assert found["better", 0.1].above is Verdict.AGREES
+    assert found["better", 0.2].above is Verdict.NOT_RESOLVED
+    assert found["plain", 0.4].diverged == 1
+
+
+def test_the_order_of_lines_does_not_matter(ledger: Callable[..., Ledger]) -> None:
+    ledgers = [ledger(order, f"{order}.jsonl") for order in range(3)]
+    assert len({formatted(rows_of(compare(each), header_of(each)), "csv") for each in ledgers}) == 1
+
+
+def test_a_sweep_that_stops_when_resolved_is_told_by_its_own_test(ledger: Callable[..., Ledger]) -> None:
+    fixed, always = compare(ledger()), compare(ledger(name="other.jsonl", stop="resolved"))
+    for one, other in zip(fixed, always, strict=True):
+        if one.difference is not None and other.difference is not None:
+            assert other.difference.low < one.difference.low
+            assert one.p is not None
+            assert other.p is not None
+            assert other.p >= one.p
+
+
+def test_the_best_of_a_grid_and_its_edges(ledger: Callable[..., Ledger]) -> None:
+    rows = {row["arm"]: row for row in best_rows(compare(ledger()), "test_accuracy")}
+    assert (rows["plain"]["best"], rows["plain"]["at the edge"]) == ("lr=0.2", None)
+    assert (rows["better"]["best"], rows["better"]["at the edge"]) == ("lr=0.4", "lr")
+
+
+def test_derived_columns_and_margins(ledger: Callable[..., Ledger]) -> None:
+    made = ledger(margin=1.1)
+    rows = rows_of(compare(made), header_of(made))
+    assert rows[0]["overfit"].startswith("9.75 ± ") or rows[0]["overfit"].startswith("9.8 ± ")
+    assert rows[0]["flipped %"].startswith("6.")  # mean of 1 to 4 of 40
+    words = [row["within ±1.1?"] for row in rows if row["arm"] == "better"]
+    assert words == ["not resolved", "agrees", "disagrees"]
+
+
+def test_forms(ledger: Callable[..., Ledger], capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(ledger().path)
+    parser().execute(["sweep", "table", path, "--format", "latex", "--against", "better"])
+    latex = capsys.readouterr().out
+    assert latex.startswith(r"\begin{tabular}{lr")
+    assert r"test\_accuracy" in latex
+    assert latex.count(r"\\") == 1 + len(ACCURACIES)
+    parser().execute(["sweep", "table", path, "--format", "csv", "--metric", "overfit"])
+    assert capsys.readouterr().out.startswith("arm,lr,n,overfit,diverged,minus plain,p (Holm)")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--against", "plian"], "did you mean plain?"),
+        (["--metric", "test_acuracy"], "did you mean test_accuracy?"),
+        (["--sweep", "other"], "sweep='other' is not one of s"),
+    ],
+)
+def test_unknown_names_are_told(
+    ledger: Callable[..., Ledger], options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parser().execute(["sweep", "table", str(ledger().path), *options])
+    assert message in capsys.readouterr().err
+
+
+def test_an_empty_ledger_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a ledger with a sweep"):
+        header_of(Ledger(tmp_path / "none"))
