@@ -99,14 +99,16 @@ class History:
         path = self.folder / name
         if not os.path.lexists(path):
             self._refuse(name, "is missing")
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
         self._read[name] = (0, hashlib.sha256())
         for entry in entries:
             length, digest = entry[name]
-            if path.stat().st_size < length:
+            if size < length:
                 self._refuse(name, f"is cut short: what epoch {entry['epoch']} wrote is not whole")
             if self._hash_on(name, length) != [length, digest]:
                 self._refuse(name, f"was edited: it is not as the run wrote it up to epoch {entry['epoch']}")
-        if SUMMARY in self.files and path.stat().st_size > entries[-1][name][0]:
+        if SUMMARY in self.files and size > entries[-1][name][0]:
             self._refuse(name, f"was edited: it goes on after epoch {entries[-1]['epoch']}, the last one")
 
     def check_all(self) -> None:

@@ -1,4 +1,4 @@
-"""What the machine refuses is one line and status 74; no text that is printed steers a terminal; streams may be closed."""
+"""What the machine refuses is one line and status 74; no printed text steers a terminal; streams may be closed."""
 
 import errno
 import os
