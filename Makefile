@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup reproduce test test-all bench lint
+.PHONY: setup reproduce test test-all test-faults bench lint
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -19,7 +19,10 @@ test: $(READY)
 	$(BIN)/python -m pytest -n 2
 
 test-all: $(READY)
-	$(BIN)/python -m pytest -n 2 -m 'slow or not slow'
+	$(BIN)/python -m pytest -n 2 -m 'not faults'
+
+test-faults: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m faults tests/faults
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+import numpy as np
+
 from commons.checks import InputError
 
 TEMPORARY = ".unfinished-"  # begins the name of a file while it is written
@@ -166,6 +168,16 @@ def read_text(path: str | Path) -> str:
 def read_json(path: str | Path) -> dict[str, Any]:
     """The JSON object in a file; InputError in one line where it cannot be read or holds something else."""
     return _json_object(path, read_text(path), "")
+
+
+def read_npz(path: str | Path) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays in a NumPy .npz file; InputError in one line where it cannot be read or holds pickled objects."""
+    with open_regular(path) as file:
+        try:
+            with np.load(file, allow_pickle=False) as saved:
+                return {name: saved[name] for name in saved.files}
+        except Exception as error:  # whatever the bytes of another file, or of a damaged one, lead the library to
+            unreadable(path, f"it is no whole .npz file ({type(error).__name__})")
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

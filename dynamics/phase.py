@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from commons import number, refuse
-from commons.files import output_directory, write_whole
+from commons import InputError, number, refuse
+from commons.files import output_directory, read_npz, write_whole
 from dynamics.outcome import Outcome
 from dynamics.results import PhaseDiagram, edge_of
 from dynamics.trajectories import (
@@ -163,9 +162,9 @@ def _keep(path: Path, key: str, labels: Labels) -> None:
 def _finished(path: Path, key: str) -> Labels | None:
     """The labels of a finished chunk with the same settings; None if there is none, or it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return (file["outcome"], file["time"]) if str(file["key"]) == key else None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # absent or damaged: integrated again
+        saved = read_npz(path)
+        return (saved["outcome"], saved["time"]) if str(saved["key"]) == key else None
+    except (InputError, KeyError):  # absent or damaged: integrated again
         return None
 
 

@@ -2,7 +2,6 @@
 
 import json
 import warnings
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from commons import InputError, refuse
-from commons.files import OldForm, write_whole
+from commons import refuse
+from commons.files import OldForm, read_npz, unreadable, write_whole
 from dynamics.outcome import Outcome
 from theory import separatrix
 from theory.flows import FLOWS, Flow, restored
@@ -149,15 +148,12 @@ def _save(path: Path, kind: str, values: dict[str, Any]) -> None:
 
 
 def _load(path: Path, kind: str, scalars: tuple[str, ...]) -> dict[str, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            content = {name: file[name] for name in file.files}
-    except FileNotFoundError:
-        raise InputError(f"path={str(path)!r} does not exist") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        raise InputError(f"path={str(path)!r} cannot be read as an .npz file") from None
+    content = read_npz(path)
     if str(content.pop("kind", "")) != kind:
         refuse("path", str(path), f"a saved {kind} diagram")
-    values: dict[str, Any] = {n: v.item() if n in scalars else v for n, v in content.items()}
-    values["settings"] = json.loads(str(content["settings"]))
+    try:
+        values: dict[str, Any] = {n: v.item() if n in scalars else v for n, v in content.items()}
+        values["settings"] = json.loads(str(content["settings"]))
+    except (KeyError, ValueError, RecursionError) as error:
+        unreadable(path, f"its settings are damaged ({type(error).__name__}: {error})")
     return values

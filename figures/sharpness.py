@@ -6,11 +6,11 @@ All of it was measured by `python -m sparse_training sharpness`.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from commons.checks import InputError
+from commons.files import read_npz
 from figures.intervals import draw_intervals
 from figures.style import COLUMN, styles
 from figures.tables import read_table
@@ -103,9 +103,9 @@ def figure_of(files: Sequence[Path]) -> "Figure":
     """
     if len(files) == 1 and files[0].suffix == ".npz":
         try:
-            with np.load(files[0]) as saved:
-                return density_figure({name: saved[name] for name in ("grid", "mean", "low", "high")})
-        except (OSError, EOFError, ValueError, KeyError, BadZipFile):
+            saved = read_npz(files[0])
+            return density_figure({name: saved[name] for name in ("grid", "mean", "low", "high")})
+        except (ValueError, TypeError, KeyError):
             raise InputError(f"file={str(files[0])!r} cannot be read as a spectral density") from None
     names = [_name(path) for path in files]
     if len(set(names)) < len(names):

@@ -71,7 +71,7 @@ def read_checkpoint(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str,
     try:
         info = json.loads(metadata.get("info", "{}"))
         found = info.pop("kind", None)
-    except (ValueError, AttributeError, RecursionError) as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         unreadable(path, f"its header is damaged: {error}")
     if found != kind:
         raise InputError(f"{str(path)!r} holds no {kind} of this package")

@@ -133,6 +133,8 @@ def _parsed(text: str) -> Any:
 
 def _variant(argument: str, name: Any, registry: Registry[Any], optional: bool) -> Any:
     """The class of a variant, or None for the name "none" where the field may be None."""
+    if not isinstance(name, str):
+        refuse(argument, name, "a name")
     if not optional or ":" in str(name):
         return registry.find(argument, name)
     return None if choice(argument, name, [NONE, *registry]) == NONE else registry[name]

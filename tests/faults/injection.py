@@ -45,7 +45,7 @@ class Told:
         last = self.err.strip().splitlines()[-1:] or [""]
         if "Traceback" in self.err or self.status not in (0, 2, 74, 75, 130, 141):
             return f"status {self.status}: {last[0][:300]}"
-        told = [line for line in self.err.splitlines() if not line.startswith("warning: ")]
+        told = [line for line in self.err.splitlines() if line.strip() and not line.startswith("warning: ")]
         if self.status in (2, 74) and len(told) != 1:
             return f"status {self.status} told in {len(told)} lines: {told[-3:]}"
         return "" if (self.out + self.err).replace("\n", "").replace("\t", "").isprintable() else "control characters"
