@@ -92,6 +92,8 @@ def _refusal(error: Exception) -> str | None:
         return f"{error.filename!r}: {error.strerror}" if error.filename is not None else f"{error.strerror}"
     if isinstance(error, MemoryError) or "can't allocate memory" in text or type(error).__name__ == "OutOfMemoryError":
         return f"not enough memory: {text.splitlines()[0]}" if text else "not enough memory"
+    if text == "can't start new thread":
+        return "no further thread can be started: too little memory, or too many processes"
     return None
 
 

@@ -239,8 +239,8 @@ def _commit() -> str | None:
     command = ["git", "rev-parse", "HEAD"]
     try:
         done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
+    except (FileNotFoundError, PermissionError, subprocess.CalledProcessError):
+        return None  # no git, or no repository
     return done.stdout.strip()
 
 

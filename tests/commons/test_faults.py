@@ -33,6 +33,7 @@ def raising(error: BaseException) -> Callable[[], object]:
           (errno.ENOSPC, errno.EFBIG, errno.EMFILE, errno.EACCES, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG)),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "No space left"),
         (MemoryError("Unable to allocate 3 TiB"), "not enough memory: Unable to allocate"),
+        (RuntimeError("can't start new thread"), "no further thread"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"), "not enough memory"),
     ],
 )  # fmt: skip
