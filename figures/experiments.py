@@ -44,9 +44,13 @@ class Digits:
 
     def check(self) -> None:
         """Refuse before the first step what would end a run later; raises InputError."""
+        from sparse_training.training.many import check_runs
         from sparse_training.transplant.plan import check_plan
 
-        check_plan([source for model in PRESETS for source in self.sources(model)], cells(), self._place("transplant"))
+        jobs = [job for model in PRESETS for job in self._plan(model).jobs()]
+        check_runs([config for config, _ in jobs], [folder for _, folder in jobs], self.workers)
+        sources = [source for model in PRESETS for source in self.sources(model)]
+        check_plan(sources, cells(), self._place("transplant"), self.workers)
 
     def arms(self) -> list[Trained]:
         """The arms of all models, trained or not."""

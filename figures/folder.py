@@ -33,6 +33,7 @@ class Folder:
         self.path, self.settings = output_directory("--out", path), dict(settings)
         self._files: list[str] = []
         self._runs: list[str] = []
+        self._listed = True
         marker, summary = path / MARKER, path / SUMMARY
         known = self._read(marker) if os.path.lexists(marker) else None
         if os.path.lexists(summary) and not force:
@@ -57,6 +58,7 @@ class Folder:
         """The settings that a marker holds; takes its lists over."""
         content = read_json(marker)
         if set(content) == set(self.settings):  # of an earlier version, which kept no lists
+            self._listed = False
             return content
         lists = [content.get(key) for key in ("files", "runs")]
         if not all(isinstance(paths, list) and all(isinstance(p, str) for p in paths) for paths in lists):
@@ -66,7 +68,7 @@ class Folder:
 
     def _replace(self) -> None:
         """Delete what the marker lists, through no link, and the folders that this leaves empty."""
-        if not self._files:
+        if not self._listed:
             raise InputError(
                 f"--out={str(self.path)!r} was written by an earlier version, which did not list its files: "
                 "delete it yourself, or name another folder"

@@ -1,6 +1,6 @@
 """Phase diagrams of the single neuron: outcome by colour, the flow, sample paths, and the exact separatrix on top.
 
-It draws what dynamics/ integrated and theory/ states; it integrates nothing.
+The outcomes were integrated by dynamics/; the separatrix is the one that theory/ states.
 """
 
 import re

@@ -1,7 +1,4 @@
-"""One HTML file that opens from disk: text, tables and inlined figures, no network and no script.
-
-It lays out what others measured and decides nothing.
-"""
+"""One HTML file that opens from disk: text, tables and inlined figures, no network and no script."""
 
 import base64
 import html

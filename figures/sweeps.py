@@ -1,7 +1,4 @@
-"""A rate over two settings as a heat map: what `python -m dynamics` saves besides phase diagrams.
-
-It sweeps nothing.
-"""
+"""A rate over two settings as a heat map: what `python -m dynamics` saves besides phase diagrams."""
 
 from typing import TYPE_CHECKING
 

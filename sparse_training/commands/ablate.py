@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
 
     from commons.checks import number
     from commons.cli import progress
-    from commons.files import output_directory, write_csv, write_text
+    from commons.files import output_directory, output_file, write_csv, write_text
     from commons.tables import aligned
     from sparse_training.ablation import ABLATIONS, Plan, ablate, train_variants
     from sparse_training.runs.address import slug
@@ -43,8 +43,8 @@ def run(args: argparse.Namespace) -> int:
     number("seeds", args.seeds, at_least=1, at_most=10_000)
     config = configuration(args)
     config = config.with_set([f"checkpoint.every={config.epochs}"])
-    out, runs = output_directory("out", args.out), output_directory("runs", args.runs)
-    name = slug(args.name)
+    runs, name = output_directory("runs", args.runs), slug(args.name)
+    tables = [output_file("out", args.out / f"ablation-{name}.{suffix}") for suffix in ("csv", "md")]
     bar = progress()
     bar.disable = not sys.stderr.isatty()
     with bar:
@@ -64,9 +64,9 @@ def run(args: argparse.Namespace) -> int:
     chosen += [word for option in OPTIONS if option in args for word in (f"--{option}", str(getattr(args, option)))]
     chosen += ["--set", *args.set] if args.set else []
     command = f"python -m sparse_training ablate {args.name} {shlex.join(chosen)}"
-    write_csv(out / f"ablation-{name}.csv", rows)
+    write_csv(tables[0], rows)
     note = f"{config.model} on {config.data.name}, {config.epochs} epochs; test accuracy and differences with 95 % "
     note += "intervals, differences paired by seed. Better: a difference in favour of the variant, with p < 0.05."
-    write_text(out / f"ablation-{name}.md", f"# Ablation: {args.name}\n\n`{command}`\n\n{note}\n\n{table}")
+    write_text(tables[1], f"# Ablation: {args.name}\n\n`{command}`\n\n{note}\n\n{table}")
     print(table, end="")
     return 0

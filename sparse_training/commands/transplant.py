@@ -66,7 +66,9 @@ def run(args: argparse.Namespace) -> int:
 
     number("seeds", args.seeds, at_least=1, at_most=10_000)
     number("margin", args.margin, at_least=0)
-    report = output_file("report", args.report or args.out / "report")
+    report = args.report or args.out / "report"
+    for suffix in (".csv", ".md"):
+        output_file("report", report.with_suffix(suffix))
     sources = _sources(args)
     cells = _cells(args, sources)
     with progress() as bar:

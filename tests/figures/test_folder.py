@@ -46,6 +46,12 @@ def test_a_finished_run_is_replaced_by_force_alone(finished: Path) -> None:
         Folder(finished, SETTINGS)
 
 
+def test_a_run_that_ended_before_it_wrote_anything_is_replaced(tmp_path: Path) -> None:
+    Folder(tmp_path, SETTINGS)
+    Folder(tmp_path, {**SETTINGS, "seeds": 4}, force=True)
+    assert json.loads((tmp_path / MARKER).read_text())["settings"]["seeds"] == 4
+
+
 def test_foreign_files_stay(finished: Path) -> None:
     foreign = ["thesis.tex", "tables/mine.csv", "figures/claims.png", "runs/mine/config.toml", "runs/a/notes.md"]
     foreign += ["runs/a/checkpoints/mine.safetensors", "runs/a/sharpness/eigenvalues.csv", "phase/own.npz"]

@@ -84,3 +84,20 @@ def test_the_command_takes_anyones_ablation(
         "ablation-my_ablation_own.csv",
         "ablation-my_ablation_own.md",
     }
+
+
+@pytest.mark.parametrize("command", ["ablate", "transplant"])
+def test_a_table_that_cannot_be_written_is_told_before_any_work(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = {
+        "ablate": ["scratch", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path)],
+        "transplant": ["--method", "gmp", "--out", str(tmp_path / "runs"), "--report", str(tmp_path / "report")],
+    }[command]
+    for name in ("ablation-scratch.md", "report.md"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(SystemExit) as ended:
+        parser().execute([command, *arguments, "--set", *SHORT])
+    assert ended.value.code == 2
+    assert "is a folder" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("config.toml"))

@@ -15,7 +15,7 @@ from sparse_training.runs.checkpoint import load_network
 from sparse_training.runs.config import Config
 from sparse_training.runs.run import Run
 from sparse_training.training.loop import train
-from sparse_training.transplant import Cell, paper_cells
+from sparse_training.transplant import Cell, paper_cells, sources
 from sparse_training.transplant.experiment import repeated, run_cells, train_cell, train_source, write_start
 from sparse_training.transplant.plan import check_plan
 from sparse_training.transplant.report import paper_table, statements_of
@@ -148,6 +148,13 @@ def test_a_cell_is_of_its_source_alone(source, tmp_path):
         assert torch.equal(begun.network(0).state["fc1.bias"], Run(own.folder).network().state["fc1.bias"])
         assert row["accuracy"] == begun.summary["test_accuracy"]
     assert cell_folder(source, cell, tmp_path) != cell_folder(other, cell, tmp_path)
+
+
+def test_a_cell_is_of_its_sources_network(source, tmp_path, monkeypatch):
+    first = cell_folder(source, Cell(), tmp_path)
+    assert cell_folder(source, Cell(label="another label"), tmp_path) == first
+    monkeypatch.setattr(sources, "network_digest", lambda network: "another network of the same configuration")
+    assert cell_folder(source, Cell(), tmp_path) != first
 
 
 def test_a_start_of_another_origin_is_not_believed(source, tmp_path):
