@@ -26,6 +26,15 @@ def nearest(value: str, choices: Iterable[str]) -> str:
     return f"did you mean {close[0]}?" if close else ""
 
 
+def percentage(text: str) -> str:
+    """`did you mean 0.1?` for "10%", or an empty string where the text is no percentage."""
+    number, percent, rest = text.partition("%")
+    try:
+        return f"did you mean {float(number) / 100:g}?" if percent and not rest else ""
+    except ValueError:
+        return ""
+
+
 def choice(argument: str, value: str, choices: Iterable[str]) -> str:
     """Return value if it is one of choices, else raise InputError that lists them and names the nearest."""
     known = list(choices)

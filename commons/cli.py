@@ -14,17 +14,22 @@ A fault of ours keeps its traceback. All that is printed goes through `commons.t
 
 import argparse
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from itertools import takewhile
 from typing import IO, TYPE_CHECKING, Any, NoReturn, cast
 
-from commons.checks import InputError, nearest
+from commons.checks import InputError, nearest, percentage
 from commons.text import one_line, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+
+_REQUIRED = "the following arguments are required: "  # argparse's words
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -37,33 +42,59 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that names the nearest option and never prints its usage on an error.
 
-    A command sets `run=function` as a default; `execute` calls it with the parsed namespace.
+    A command sets `run=function` as a default; `execute` calls it with the parsed namespace. What is missing is named
+    beside any other mistake, so that one line tells everything that is wrong with the options.
     """
+
+    _words: Sequence[str] = ()  # what this parser was given
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         defaults = {"formatter_class": _Help, "allow_abbrev": False}
         super().__init__(*args, **{**defaults, **kwargs})
 
     def error(self, message: str) -> NoReturn:
-        self.fail(message, 2)
+        if message.startswith(_REQUIRED):
+            message = f"{message.removeprefix(_REQUIRED)} is missing"
+        elif self._missing():
+            message = f"{message}; {', '.join(self._missing())} is missing"
+        percent = re.search(r"invalid float value: '(.*)'$", message)
+        hint = percentage(percent[1]) if percent else ""
+        self.fail(f"{message}; {hint}" if hint else message, 2)
 
     def fail(self, message: str, status: int) -> NoReturn:
         """End with one line on stderr and an exit status."""
         self.exit(status, f"{self.prog}: {one_line(message)}\n")
 
-    def options(self) -> list[str]:
-        """Every option string of this parser and of its commands."""
-        own = list(self._option_string_actions)
-        commands = [a for a in self._actions if isinstance(a, argparse._SubParsersAction)]
-        return own + [o for action in commands for parser in action.choices.values() for o in parser.options()]
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As of argparse, after options that this parser does not have are refused, with the nearest one."""
+        self._words = list(sys.argv[1:] if args is None else args)
+        own = self._own_words()
+        if not {"-h", "--help"} & set(own):
+            for name in (word.split("=")[0] for word in own if _looks_like_option(word)):
+                if name not in self._option_string_actions:
+                    hint = nearest(name, self._option_string_actions)
+                    self.error(f"unknown argument {name}" + (f"; {hint}" if hint else ""))
+        return super().parse_known_args(self._words, namespace)
+
+    def _own_words(self) -> list[str]:
+        """The words before `--`, and before the command if this parser has commands."""
+        commands = any(isinstance(action, argparse._SubParsersAction) for action in self._actions)
+        return list(takewhile(lambda word: word != "--" and (word.startswith("-") or not commands), self._words))
+
+    def _missing(self) -> list[str]:
+        """The required options, and groups of which one is required, that were not given."""
+        given = {word.split("=")[0] for word in self._own_words()}
+        options = [action.option_strings for action in self._actions if action.required and action.option_strings]
+        groups = [group._group_actions for group in self._mutually_exclusive_groups if group.required]
+        options += [[name for action in group for name in action.option_strings] for group in groups]
+        return [" or ".join(names) for names in options if not given & set(names)]
 
     def execute(self, argv: Sequence[str] | None = None) -> int:
         """Parse argv (sys.argv[1:] by default) and run its command; returns the exit status."""
         with _safe_output():
             args, unknown = self.parse_known_args(argv)
             if unknown:
-                hint = nearest(unknown[0].split("=")[0], self.options())
-                self.error(f"unknown argument {unknown[0]}" + (f"; {hint}" if hint else ""))
+                self.error(f"unknown argument {unknown[0]}")
             try:
                 status = int(args.run(args) or 0)
                 sys.stdout.flush()
@@ -81,6 +112,11 @@ class Parser(argparse.ArgumentParser):
                 _abandon_output()
                 self.fail(refusal, 74)
             return status
+
+
+def _looks_like_option(word: str) -> bool:
+    """Whether argparse takes a word for an option: it begins with a dash, and is neither a number nor has a space."""
+    return re.match(r"-(?!$|\.?\d)\S*$", word) is not None
 
 
 def _refusal(error: Exception) -> str | None:

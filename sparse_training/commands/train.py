@@ -81,6 +81,7 @@ def configuration(args: argparse.Namespace) -> "Config":
 def run(args: argparse.Namespace) -> int:
     """Train, with a bar of epochs on stderr, and print the last epoch's metrics."""
     from commons.cli import progress
+    from sparse_training.training.distributed import announced
     from sparse_training.training.loop import PreemptedError, train
 
     config = configuration(args)
@@ -101,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
         except PreemptedError as stopped:
             print(stopped, file=sys.stderr)
             return os.EX_TEMPFAIL  # 75: not done, and not a mistake, so that what waits for the network does not start
-    if int(os.environ.get("RANK", 0)):
+    if announced("RANK", 0):
         return 0  # the first process of torchrun speaks for all
     print(
         f"{args.out}: {summary.epochs} epochs, density {summary.density:.2%}, test accuracy "

@@ -10,7 +10,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from commons.checks import InputError, choice, nearest, refuse
+from commons.checks import InputError, choice, nearest, percentage, refuse
 from commons.registry import Registry
 
 Tree = dict[str, Any]
@@ -160,4 +160,5 @@ def _converted(where: str, value: Any, hint: Any) -> Any:  # noqa: RET503 (refus
             return float(value)
         elif origin is None and type(value) is option:
             return value
-    refuse(where, value, f"of type {hint.__name__ if isinstance(hint, type) else hint}")
+    kind = hint.__name__ if isinstance(hint, type) else hint
+    refuse(where, value, f"of type {kind}", percentage(value) if hint is float and isinstance(value, str) else "")

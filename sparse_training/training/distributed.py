@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from commons.checks import InputError
+from commons.checks import InputError, refuse
 from sparse_training.masks import Masks
 
 
@@ -76,18 +76,32 @@ class World:
             raise InputError(f"the masks of process {other} differ from those of process 0")
 
 
+def announced(name: str, default: int) -> int:
+    """The number that torchrun sets as an environment variable, or the default; InputError if it is no number."""
+    text = os.environ.get(name, str(default))
+    if not text.isdecimal():
+        refuse(name, text, "a number, as torchrun sets it in the environment")
+    return int(text)
+
+
 @contextmanager
 def joined(device: torch.device) -> Iterator[World]:
     """The world that torchrun announces in the environment, joined by nccl on cuda, else gloo; or one process.
 
     A group that was made here is left at the end: its threads must not outlive the interpreter.
+
+    Raises:
+        InputError: the environment does not announce a world that can be joined.
     """
-    if "WORLD_SIZE" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
+    if announced("WORLD_SIZE", 1) == 1:
         yield World()
         return
     ours = not dist.is_initialized()
     if ours:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        try:
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        except (RuntimeError, ValueError) as error:
+            refuse("WORLD_SIZE", os.environ["WORLD_SIZE"], "a world to join", " ".join(str(error).split()))
     try:
         yield World(dist.get_rank(), dist.get_world_size())
     finally:

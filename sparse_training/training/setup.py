@@ -1,6 +1,5 @@
 """From a configuration to a training that is ready for its first step: data, network, masks, optimizer, passes."""
 
-import os
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +18,7 @@ from sparse_training.reparam import Sparse
 from sparse_training.runs.checkpoint import Network, load_network
 from sparse_training.runs.config import Config
 from sparse_training.seeding import generator
-from sparse_training.training.distributed import SharedBatchNorm, World
+from sparse_training.training.distributed import SharedBatchNorm, World, announced
 from sparse_training.training.passes import Passes
 
 
@@ -41,7 +40,7 @@ def chosen_device(config: Config) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = device_at_hand("engine.device", name)
     if device == torch.device("cuda"):
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        device = torch.device("cuda", announced("LOCAL_RANK", 0))
         torch.cuda.set_device(device)
     return device
 

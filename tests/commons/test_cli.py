@@ -35,6 +35,63 @@ def test_a_mistake_is_one_line_on_stderr_and_status_2(
     assert told in err
 
 
+def two_commands() -> Parser:
+    root = Parser(prog="tool")
+    commands = root.add_subparsers(metavar="COMMAND", required=True)
+    train = commands.add_parser("train")
+    train.add_argument("--epochs", type=int)
+    train.set_defaults(run=lambda args: 0)
+    move = commands.add_parser("move")
+    move.add_argument("--set", nargs="+")
+    move.add_argument("--density", type=float, default=0.5)
+    move.add_argument("--out", required=True)
+    source = move.add_mutually_exclusive_group(required=True)
+    source.add_argument("--source")
+    source.add_argument("--method")
+    move.set_defaults(run=lambda args: 0)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["move", "--method", "a", "--out", "x", "--epochs", "2"], "unknown argument --epochs"),
+        (["move", "--method", "a", "--epochs", "2"], "unknown argument --epochs; --out is missing"),
+        (
+            ["move", "--out", "x", "--densty", "2"],
+            "unknown argument --densty; did you mean --density?; --source or --method is missing",
+        ),
+        (["move", "--method", "a", "--density", "x"], "argument --density: invalid float value: 'x'; --out is missing"),
+        (["move", "--method", "a"], "--out is missing"),
+        (["move", "--method", "a", "--out", "x", "-k"], "unknown argument -k"),
+        (
+            ["move", "--method", "a", "--out", "x", "--density", "10%"],
+            "argument --density: invalid float value: '10%'; did you mean 0.1?",
+        ),
+        (["train", "--out=x"], "unknown argument --out"),
+        (["--verson"], "unknown argument --verson"),
+        ([], "COMMAND is missing"),
+    ],
+)  # fmt: skip
+def test_one_line_tells_what_is_unknown_and_what_is_missing(
+    argv: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        two_commands().execute(argv)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.removesuffix("\n").split(": ", 1)[1] == told
+
+
+def test_values_that_begin_with_a_dash_and_help_are_left_to_argparse(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        two_commands().execute(["move", "--method", "a b", "--out=-x", "--density", "-.5", "--set", "-1", "a=-1"]) == 0
+    )
+    with pytest.raises(SystemExit) as stop:
+        two_commands().execute(["move", "--hlp", "--help"])
+    assert stop.value.code == 0
+    assert "--density" in capsys.readouterr().out
+
+
 def test_a_command_that_returns_nothing_succeeds() -> None:
     assert parser().execute(["draw", "--grid", "4"]) == 0
 

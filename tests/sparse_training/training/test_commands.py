@@ -61,6 +61,7 @@ def test_options_file_and_set_agree(tmp_path: Path, capsys: pytest.CaptureFixtur
         (["--preset", "digits-mpl"], "did you mean digits-mlp?"),
         (["--set", "optimizer.lrr=1"], "did you mean lr?"),
         (["--densty", "0.1"], "did you mean --density?"),
+        (["--density", "10%"], "mask.density='10%' is not of type float; did you mean 0.1?"),
         (["--preset", "cifar10-resnet20"], "root"),
     ],
 )
@@ -72,6 +73,23 @@ def test_mistakes_are_one_line_and_status_2(
     assert ended.value.code == 2
     error = capsys.readouterr().err
     assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"WORLD_SIZE": "abc"}, {"WORLD_SIZE": "-2"}, {"WORLD_SIZE": "2", "RANK": "0"}, {"WORLD_SIZE": "2", "RANK": "one"}],
+)
+def test_a_world_that_cannot_be_joined_is_one_line(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        parser().execute(["train", *SHORT, "--out", str(tmp_path / "run")])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert f"WORLD_SIZE={environment['WORLD_SIZE']!r} is not a " in error
     assert error.count("\n") == 1
 
 
