@@ -23,8 +23,7 @@ MOMENTA = ("keep", "zero", "transport")
 class Orbit(Factors):
     """m = √((√(4θ² + β²) + β)/2), w = θ/m: the point of the orbit m² − w² = β, m > 0, over θ.
 
-    Factors in half precision are computed in float32 and rounded once each, w after m, so that m ⊙ w is within one
-    unit in the last place of θ. In float16 this needs β ≤ 1: a larger m makes w underflow before θ does.
+    m ⊙ w is within one unit in the last place of θ, in half precision too; float16 needs β ≤ 1 (see `theory.reset`).
     """
 
     def __init__(self, mask: Tensor, beta: float) -> None:
@@ -32,16 +31,8 @@ class Orbit(Factors):
         self.beta = beta
 
     def split(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        if theta.dtype == torch.float16 and self.beta > 1:
-            refuse(
-                "beta", self.beta, "at most 1, as float16 factors need", "use bfloat16 or float32, or a smaller beta"
-            )
-        wide = _widened(theta)
-        m, w = reset(wide, self.beta, xp=torch)
-        if wide is theta:
-            return m, w
-        m = m.to(theta.dtype)
-        return m, (wide / m).to(theta.dtype)
+        m, w = reset(theta, self.beta, xp=torch)
+        return m, w
 
 
 @dataclass(frozen=True)

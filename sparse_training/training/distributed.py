@@ -1,6 +1,6 @@
 """Data parallel training over the processes of torchrun: gradients are averaged, and the others follow the first.
 
-One process needs none of it: every function is then the identity.
+With one process every function returns what it was given.
 """
 
 import gc
@@ -86,9 +86,10 @@ def announced(name: str, default: int) -> int:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[World]:
-    """The world that torchrun announces in the environment, joined by nccl on cuda, else gloo; or one process.
+    """The processes that torchrun announces in the environment, joined by nccl on cuda and by gloo elsewhere.
 
-    A group that was made here is left at the end: its threads must not outlive the interpreter.
+    Without torchrun it is this one process. A group that was made here is left at the end, because its threads must not
+    outlive the interpreter.
 
     Raises:
         InputError: the environment does not announce a world that can be joined.
@@ -111,9 +112,9 @@ def joined(device: torch.device) -> Iterator[World]:
 
 
 class SharedBatchNorm(nn.Module):
-    """Batch normalization over the batches of all processes, so that their number changes no result; any device.
+    """Batch normalization over the batches of all processes, on any device, so that their number changes no result.
 
-    Holds the parameters and buffers of the layer it stands for, under the same names.
+    It holds the parameters and buffers of the layer that it replaces, under the same names.
     """
 
     weight: Tensor
