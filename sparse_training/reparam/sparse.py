@@ -24,10 +24,15 @@ from sparse_training.reparam.layer import Layer
 
 @dataclass
 class _Watch:
-    """Whether an optimizer has stepped since `after_step` last acted, and whether each step calls it by itself."""
+    """What is known of an optimizer.
+
+    stepped: it has stepped since `after_step` last acted. attached: each step calls `after_step` by itself. hooked: it
+    tells of its steps; a wrapper that is an Optimizer in name only does not, and each call then counts as a step.
+    """
 
     stepped: bool
     attached: bool = False
+    hooked: bool = True
 
 
 class Sparse:
@@ -130,10 +135,12 @@ class Sparse:
         Calling it all the same changes nothing, and neither does a second `attach`.
 
         Raises:
-            InputError: as `after_step`.
+            InputError: as `after_step`, or the optimizer has no step hooks.
         """
         seen = optimizer in self._watches
         watch = self._watch(optimizer)
+        if not watch.hooked:
+            refuse("optimizer", type(optimizer).__name__, "one with step hooks", "attach the one that it wraps")
         watch.attached, watch.stepped = True, seen and watch.stepped
 
     @torch.no_grad()
@@ -149,7 +156,7 @@ class Sparse:
         """
         watch = self._watch(optimizer)
         held = self._held(optimizer)
-        if watch.stepped and self.reparam is not None:
+        if (watch.stepped or not watch.hooked) and self.reparam is not None:
             self.reparam.after_step(held, optimizer)
         watch.stepped = False
         for layer in held:
@@ -188,7 +195,10 @@ class Sparse:
             if watch.attached:
                 sparse.after_step(optimizer)
 
-        optimizer.register_step_post_hook(stepped)
+        try:
+            optimizer.register_step_post_hook(stepped)
+        except AttributeError:
+            watch.hooked = False
         return watch
 
     def _held(self, optimizer: torch.optim.Optimizer) -> list[Layer]:

@@ -272,3 +272,30 @@ def test_whatever_stands_off_the_mask_becomes_plus_zero_and_no_other_bit_changes
         word = {8: torch.int64, 4: torch.int32, 2: torch.int16}[weight.element_size()]
         assert torch.equal(weight.detach().view(word), expected.view(word))
         assert weight.is_contiguous(memory_format=fmt)
+
+
+class Wrapper(Optimizer):
+    """An optimizer in name only, as some libraries make them: it has no hooks of its own."""
+
+    def __init__(self, inner: Optimizer) -> None:
+        self.inner, self.param_groups, self.state = inner, inner.param_groups, inner.state
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        self.inner.step()
+
+
+def test_a_wrapper_without_hooks_is_followed_at_every_call_and_cannot_be_attached() -> None:
+    found = []
+    for wrapped in (False, True):
+        sparse = network(HAM())
+        optimizer: Optimizer = torch.optim.SGD(sparse.model.parameters(), lr=0.1)
+        if wrapped:
+            optimizer = Wrapper(optimizer)
+            with pytest.raises(InputError, match=r"Wrapper.*step hooks; attach the one that it wraps"):
+                sparse.attach(optimizer)
+        for _ in range(3):
+            backward(sparse)
+            optimizer.step()
+            sparse.after_step(optimizer)
+        found.append(sparse.weights())
+    assert all(torch.equal(weight, found[1][name]) for name, weight in found[0].items())
