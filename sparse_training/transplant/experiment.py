@@ -94,7 +94,8 @@ def train_cell(source: SourceRun, cell: Cell, out: Path) -> Row:
         write_start(cell, run, path, address=whole)
         start = load_network(path)
     settings = replace(source.config.mask, density=run.masks().density, file="")
-    train_one(replace(source.config, method=Static(), start=str(path), mask=settings), folder)
+    if not (folder / "summary.json").exists():
+        train_one(replace(source.config, method=Static(), start=str(path), mask=settings), folder)
     final_signs = agreement(start.weights(), run.weights(), start.masks, run.masks())
     return _row(source, cell.label, Run(folder), start.info, final_signs)
 

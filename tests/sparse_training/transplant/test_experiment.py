@@ -88,6 +88,8 @@ def test_what_is_finished_is_not_trained_again_and_what_is_lost_comes_back(sourc
     written = (folder / "summary.json").stat().st_mtime_ns
     assert train_cell(source, cell, tmp_path) == first
     assert (folder / "summary.json").stat().st_mtime_ns == written
+    shutil.copytree(tmp_path, tmp_path / "moved")
+    assert train_cell(source, cell, tmp_path / "moved") == first
     shutil.rmtree(folder)
     assert train_cell(source, cell, tmp_path) == first
 
