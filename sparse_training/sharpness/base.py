@@ -1,7 +1,4 @@
-"""What every solver stands on: a symmetric linear map that counts its products.
-
-It knows nothing of networks.
-"""
+"""What every solver stands on: a symmetric linear map that counts its products."""
 
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
@@ -51,6 +48,14 @@ class SymmetricOperator(ABC):
         if not bool(torch.isfinite(image).all()):
             refuse("A v", "nan or inf", "finite", "the loss or its derivatives overflow here")
         return image
+
+    def rounding(self, v: Tensor) -> float:
+        """Estimate ‖A v − (A v in float64)‖ for a unit vector v; 0 where A is taken to be what its products say."""
+        return 0.0
+
+    def in_float64(self, v: Tensor) -> Tensor:
+        """A v in float64, for a float64 vector v; only where `rounding` is not 0."""
+        raise NotImplementedError
 
     def linear_operator(self) -> "LinearOperator":
         """The same map for SciPy, on NumPy vectors (size,) of the same precision."""

@@ -3,6 +3,7 @@
 It never differentiates.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -49,12 +50,19 @@ class Coordinates:
         self._full = torch.zeros(self.total, dtype=self.dtype, device=self.device)
         self._sizes = [value.numel() for value in self.values]
 
+    def to(self, dtype: torch.dtype) -> "Coordinates":
+        """Return the same weights in another precision."""
+        other = copy.copy(self)
+        other.dtype, other._full = dtype, self._full.to(dtype)
+        other.values = [value.detach().to(dtype).requires_grad_() for value in self.values]
+        return other
+
     def tensors(self, v: Tensor) -> list[Tensor]:
         """Vector (size,) as tensors in the parameters' shapes, zero off the mask; overwritten by the next call."""
         if self._index is None:
             self._full.copy_(v)
         else:
-            self._full[self._index] = v
+            self._full[self._index] = v.to(self.dtype)
         parts = torch.split(self._full, self._sizes)
         return [part.view_as(value) for part, value in zip(parts, self.values, strict=True)]
 

@@ -1,7 +1,4 @@
-"""`Eigenpair`: an eigenvalue with everything needed to believe it or not.
-
-It computes nothing.
-"""
+"""`Eigenpair`: an eigenvalue with everything needed to believe it or not."""
 
 from dataclasses import dataclass
 
@@ -13,11 +10,11 @@ class Eigenpair:
     """An eigenvalue λ and unit eigenvector v of a symmetric operator, with what is known about them.
 
     value: λ = vᵀHv. vector: (size,). residual: ‖Hv − λv‖, the distance to some eigenvalue at most.
-    error: the residual, or ten times residual²/gap where λ₂ is known from elsewhere, and never below the precision,
-    1e-6·|λ| in float32.
+    error: the residual, or ten times residual²/gap where λ₂ is known from elsewhere, plus the measured rounding of
+    float32; it is never below 1e-6·|λ| in float32 and 1e-12·|λ| in float64.
     upper_bound: no eigenvalue lies beyond it with probability `confidence` over the random start; nan without one.
-    hvps: products H v. gradient_equivalents: the same work in gradients. converged: whether the tolerance
-    is met, and `reason` says why or why not.
+    hvps: products H v. gradient_equivalents: all work in gradients, rounding included. converged: whether the
+    tolerance is met; `reason` says why or why not.
     """
 
     value: float

@@ -5,6 +5,7 @@ The network's parameters, gradients, buffers and mode are the same afterwards. T
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,12 +14,12 @@ from torch.func import functional_call
 
 from commons.checks import choice, number, refuse
 from sparse_training.sharpness import products
-from sparse_training.sharpness.additive import Answered, Law
+from sparse_training.sharpness.additive import Answered, Law, spread
 from sparse_training.sharpness.base import SymmetricOperator
 from sparse_training.sharpness.batches import Batch, Data, chunks, count, fixed_batches, share
 from sparse_training.sharpness.coordinates import Coordinates, Params
 from sparse_training.sharpness.evaluation import evaluation
-from sparse_training.sharpness.losses import Loss, Part, part_of
+from sparse_training.sharpness.losses import CrossEntropy, Loss, Part, part_of
 from sparse_training.sharpness.memory import available, graph_bytes
 from sparse_training.sharpness.products import Piece, Product, Tensors
 
@@ -38,6 +39,8 @@ WAYS: dict[tuple[str, str], Callable[[Piece, Tensors, Tensors], Product]] = {
 
 # Most samples a piece where nothing else is asked: on a CPU, fewer than 500 cost up to 40 % more; more save nothing.
 CHUNK = 1024
+# Samples, of the hardest and of the others, on which rounding is measured.
+STRATUM = 32
 # Samples whose graph is measured to tell what all of them would take.
 PROBE = 16
 
@@ -91,6 +94,7 @@ class HessianOperator(SymmetricOperator):
         if graph != "auto" and (curvature, graph) not in WAYS:
             refuse("graph", graph, f"offered for curvature={curvature!r}", 'use "kept" or "rebuilt"')
         self._model, self._loss, self._group = model, loss, group
+        self._again = 0.0  # gradients of work in `rounding` and `in_float64`
         self._constants = {
             name: self._placed(tensor).clone()
             for name, tensor in (*model.named_parameters(), *model.named_buffers())
@@ -104,38 +108,60 @@ class HessianOperator(SymmetricOperator):
             if self.graph == "auto":
                 self._choose_graph(memory)
             self._checked = len(batches) > 1 or self.chunk < self.samples or (group is not None and group.size() > 1)
-            self._law = Law(self._at_leaves, self._measured, self._placed)
+            self._law = Law(self._at_leaves, self._measured, self._placed, isinstance(self._part, CrossEntropy))
             others = self._law.others(batches) if self._checked else None
             self._products = self._differentiate(self._checked, others)
 
     @property
     def gradient_equivalents(self) -> float:
-        """Gradients of work so far, by operation count: 1 at the start, a product 2, or 3 where it rebuilds a graph."""
-        return 1.0 + self.products * (3.0 if self.graph in ("rebuilt", "compiled") else 2.0)
+        """Gradients of work so far, by operation count: 1 at the start, a product 2, or 3 where it rebuilds a graph.
+
+        A gradient in float64 counts as two.
+        """
+        return 1.0 + self._again + self.products * (3.0 if self.graph in ("rebuilt", "compiled") else 2.0)
 
     def carrying(self, share: float) -> int:
         """Return how many samples carry that share of Σ‖∂loss/∂output‖; all of them, if samples see each other."""
-        with evaluation(self._model):
-            if self._group is not None or not (self._checked or self._law.holds(self._batches[0])):
-                return self.samples
+        if self._group is not None or not self._independent:
+            return self.samples
         carried = self._pull.double().sort(descending=True).values.cumsum(0)
         return min(1 + int((carried < share * carried[-1]).sum()), self.samples)
 
     def hardest(self, n: int) -> "HessianOperator":
         """Return the operator on the n samples with the largest ‖∂loss/∂output‖, which carry most of a trained H."""
-        chosen = torch.zeros_like(self._pull, dtype=torch.bool)
-        chosen[torch.topk(self._pull, n).indices] = True
-        of_batches = zip(self._batches, torch.split(chosen, [len(x) for x, _ in self._batches]), strict=True)
-        picked = [(x[keep.to(x.device)], y[keep.to(y.device)]) for (x, y), keep in of_batches]
-        if len({(x.shape[1:], y.shape[1:]) for x, y in picked}) == 1:
-            picked = [(torch.cat([x for x, _ in picked]), torch.cat([y for _, y in picked]))]
         part = copy.copy(self)
-        part._batches = [(x, y) for x, y in picked if len(x)]
+        part._batches = self._picked(torch.topk(self._pull, n).indices)
         part.samples, part.products = n, 0
         part.graph = "rebuilt" if self.graph == "rebuilt" else "kept"
         with evaluation(self._model):
             part._products = part._differentiate()
         return part
+
+    def rounding(self, v: Tensor) -> float:
+        """Estimate ‖H v − (H v in float64)‖ from the hardest samples and some of the others; 0 in float64."""
+        if self.dtype == torch.float64:
+            return 0.0
+        order = self._pull.argsort(descending=True, stable=True)
+        hard, easy = order[:STRATUM], order[STRATUM:]
+        if len(easy) <= STRATUM or not self._independent:
+            hard, easy = order, order[:0]
+        some = easy[spread(len(easy), STRATUM).to(easy.device)]
+        total = torch.zeros(self.size, dtype=torch.float64, device=self.device)
+        for rows, times in ((hard, 1.0), (some, len(easy) / max(len(some), 1))):
+            batches = self._picked(rows)
+            total += times * (self._anew(torch.float64, batches, v) - self._anew(self.dtype, batches, v))
+        self._again += 9 * (len(hard) + len(some)) / self.samples
+        return float((self._summed(total) / self._divisor).norm())
+
+    def in_float64(self, v: Tensor) -> Tensor:
+        """H v over all samples in float64."""
+        self._again += 6
+        return self._summed(self._anew(torch.float64, self._batches, v)) / self._divisor
+
+    def gradient_in_float64(self) -> Tensor:
+        """∂L/∂θ over all samples in float64, (size,)."""
+        self._again += 2
+        return self._summed(self._anew(torch.float64, self._batches, None)) / self._divisor
 
     def outputs(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the network's output and the targets of each piece, without a graph."""
@@ -161,6 +187,39 @@ class HessianOperator(SymmetricOperator):
             for product in self._products:
                 total += self.coordinates.vector(product(tangents))
         return (self._summed(total) / self._divisor).to(self.dtype)
+
+    def _anew(self, dtype: torch.dtype, batches: list[Batch], v: Tensor | None) -> Tensor:
+        """The samples' summed part of H v, or of the gradient for None, in a precision; the sum is (size,) float64."""
+        part = copy.copy(self)
+        part.dtype, part.coordinates = dtype, self.coordinates.to(dtype)
+        part._constants = {name: part._placed(tensor) for name, tensor in self._constants.items()}
+        leaves, way = part.coordinates.values, WAYS[self.curvature, "rebuilt"]
+        total = torch.zeros(self.size, dtype=torch.float64, device=self.device)
+        with evaluation(self._model):
+            for batch in chunks(batches, max(1, self.chunk // 2)):
+                piece = part._piece(batch)
+                if v is None:
+                    parts = products.gradient(piece.objective(leaves), leaves, create_graph=False)
+                else:
+                    parts = way(piece, leaves, ())(part.coordinates.tensors(v))
+                total += part.coordinates.vector(parts)
+        return total
+
+    def _picked(self, rows: Tensor) -> list[Batch]:
+        """The samples of these indices, in their order; as one batch where their shapes agree."""
+        chosen = torch.zeros_like(self._pull, dtype=torch.bool)
+        chosen[rows] = True
+        of_batches = zip(self._batches, torch.split(chosen, [len(x) for x, _ in self._batches]), strict=True)
+        picked = [(x[keep.to(x.device)], y[keep.to(y.device)]) for (x, y), keep in of_batches]
+        if len({(x.shape[1:], y.shape[1:]) for x, y in picked}) == 1:
+            picked = [(torch.cat([x for x, _ in picked]), torch.cat([y for _, y in picked]))]
+        return [(x, y) for x, y in picked if len(x)]
+
+    @cached_property
+    def _independent(self) -> bool:
+        """Whether samples do not see each other; it was checked before where they come in pieces."""
+        with evaluation(self._model):
+            return self._checked or self._law.holds(self._batches[0])
 
     def _differentiate(self, checked: bool = False, others: Answered | None = None) -> list[Product]:
         """Set `value`, `gradient` and `weight`, and return the product of each piece.

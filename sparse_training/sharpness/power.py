@@ -1,7 +1,4 @@
-"""Power iteration: the eigenvalue of largest magnitude, and by a shift the largest one.
-
-It never takes the one for the other, and never calls a value converged whose residual is above the tolerance.
-"""
+"""Power iteration: the eigenvalue of largest magnitude, and by a shift the largest one."""
 
 from dataclasses import replace
 
@@ -11,6 +8,7 @@ from commons.checks import choice
 from sparse_training.sharpness.base import FLOOR, SymmetricOperator
 from sparse_training.sharpness.eigenpair import Eigenpair
 from sparse_training.sharpness.krylov import random_unit
+from sparse_training.sharpness.rounding import with_rounding
 from sparse_training.sharpness.thick_restart import check
 
 
@@ -66,13 +64,15 @@ def _iterate(operator: SymmetricOperator, start: Tensor, shift: float, tol: floa
         reason = f"residual {residual:.1e} > {target:.1e} after max_products={max_products}"
         if residual <= floor:
             reason = f"residual {residual:.1e} is at the floor of {operator.dtype}; pass dtype=torch.float64"
-    return Eigenpair(
+    pair = Eigenpair(
         value=value,
         vector=v,
         residual=residual,
-        error=max(residual, FLOOR[operator.dtype] * abs(value)),
+        error=residual,
         hvps=products,
         gradient_equivalents=operator.gradient_equivalents - spent,
         converged=residual <= target,
         reason=reason,
     )
+    pair = with_rounding(operator, pair, tol)
+    return replace(pair, gradient_equivalents=operator.gradient_equivalents - spent)

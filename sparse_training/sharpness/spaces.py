@@ -4,6 +4,7 @@ Each space is labelled by its name; sharpness without a label is in θ.
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ class FactorOperator(SymmetricOperator):
     def __init__(self, hessian: HessianOperator, m: Tensor, w: Tensor) -> None:
         super().__init__(2 * hessian.size, hessian.dtype, hessian.device)
         self.hessian, self.m, self.w = hessian, m, w
+        self._scale = float(torch.hypot(m, w).max())
 
     @property
     def gradient_equivalents(self) -> float:
@@ -35,6 +37,21 @@ class FactorOperator(SymmetricOperator):
         along_m, along_w = v.chunk(2)
         image, g = self.hessian @ (self.w * along_m + self.m * along_w), self.hessian.gradient
         return torch.cat([self.w * image + g * along_w, self.m * image + g * along_m])
+
+    def rounding(self, v: Tensor) -> float:
+        along_m, along_w = v.chunk(2)
+        of_product = self._scale * self.hessian.rounding(self.w * along_m + self.m * along_w)
+        return of_product and of_product + float((self._gradient - self.hessian.gradient).abs().max())
+
+    def in_float64(self, v: Tensor) -> Tensor:
+        along_m, along_w = v.chunk(2)
+        m, w, g = self.m.double(), self.w.double(), self._gradient
+        image = self.hessian.in_float64(w * along_m + m * along_w)
+        return torch.cat([w * image + g * along_w, m * image + g * along_m])
+
+    @cached_property
+    def _gradient(self) -> Tensor:
+        return self.hessian.gradient_in_float64()
 
 
 class FlowOperator(SymmetricOperator):
@@ -53,6 +70,13 @@ class FlowOperator(SymmetricOperator):
 
     def _product(self, v: Tensor) -> Tensor:
         return self._root * (self.hessian @ (self._root * v))
+
+    def rounding(self, v: Tensor) -> float:
+        return float(self._root.max()) * self.hessian.rounding(self._root * v)
+
+    def in_float64(self, v: Tensor) -> Tensor:
+        root = self._root.double()
+        return root * self.hessian.in_float64(root * v)
 
 
 def in_space(
