@@ -60,7 +60,7 @@ def eigenvalues_figure(tables: Mapping[str, Rows]) -> "Figure":
         xlabel="epoch",
         ylabel=", ".join(quantities).replace("λ_max", "$λ_{\\mathrm{max}}$").replace("λ_min", "$λ_{\\mathrm{min}}$"),
     )
-    if all(float(row["value"]) > 0 for rows in lines.values() for row in rows):
+    if all(float(row["value"] or 0) > 0 for rows in lines.values() for row in rows):
         axes.set_yscale("log")
     if any(varying):
         axes.legend()

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from commons.checks import InputError
+from commons.files import read_bytes
 from sparse_training.data.pickles import read_pickle
 from sparse_training.data.resident import Images
 
@@ -143,10 +144,7 @@ def _images(parts: Sequence[Part]) -> Images:
 def _read_file(place: Place, name: str, official_count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], bool]:
     """Pixels (n, 3072), labels (n,), and whether the file has the official checksum."""
     path = place.file(name)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{str(path)!r} cannot be read: {error.strerror}") from None
+    content = read_bytes(path)
     official = hashlib.md5(content, usedforsecurity=False).hexdigest() == place.edition.md5[name]
     pixels, labels = _parse_binary(place, path, content) if place.format == "binary" else _parse_pickle(place, path)
     if place.format == "pickle" and len(labels) == official_count and not official:
@@ -188,7 +186,7 @@ def _class_names(place: Place) -> tuple[str, ...]:
     if not path.is_file():
         return place.edition.classes
     if place.format == "binary":
-        names = path.read_text(encoding="latin1").split()
+        names = read_bytes(path).decode("latin1").split()
     else:
         listed = read_pickle(path).get(place.edition.names_key)
         known = listed if isinstance(listed, list) else []

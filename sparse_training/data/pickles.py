@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from commons.checks import InputError
+from commons.files import read_bytes
 
 
 class _DType:
@@ -87,8 +88,9 @@ def read_pickle(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is cut short, is no pickle of a dictionary, or names anything but arrays.
     """
+    content = read_bytes(path)
     try:
-        value = _Reader(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+        value = _Reader(io.BytesIO(content), encoding="bytes").load()
         if not isinstance(value, dict):
             raise pickle.UnpicklingError(f"a {type(value).__name__} instead of a dictionary")
         return {_text(key): item.values if isinstance(item, _Array) else item for key, item in value.items()}

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from commons.checks import InputError, choice, nearest, number, refuse
+from commons.files import read_text
 from sparse_training.runs.config import PRESETS, Config, presets
 from sparse_training.runs.toml import Tree, from_toml, parse_settings
 from sparse_training.sweeps.columns import NAMES, Formula, names_of
@@ -137,10 +138,7 @@ def _columns(texts: Tree) -> dict[str, str]:
 
 
 def _read(file: Path) -> Tree:
-    try:
-        return from_toml(file.read_text(encoding="utf-8"), str(file))
-    except OSError as error:
-        raise InputError(f"sweep file {str(file)!r} cannot be read: {error.strerror}") from None
+    return from_toml(read_text(file), str(file))
 
 
 def _bases(file: Path, named: Any) -> dict[str, Tree]:

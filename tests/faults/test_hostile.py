@@ -261,6 +261,32 @@ def test_random_bytes_to_every_reader(tmp_path, ledger, reader):
     ledger.close()
 
 
+def test_results_that_are_damaged(tmp_path, ledger):
+    """A bit of a phase diagram, and words in a table of eigenvalues: refused or told, never drawn as something else."""
+    rng, path, table = random.Random(4), tmp_path / "p.npz", tmp_path / "eigenvalues.csv"
+    assert command("phase", "--flow", "sign-in", "--grid", "8", "--out", str(path)).status == 0
+    whole, expected = path.read_bytes(), PhaseDiagram.load(path)
+
+    def same() -> None:
+        found = PhaseDiagram.load(path)
+        assert np.array_equal(found.outcome, expected.outcome)
+        assert np.array_equal(found.time, expected.time, equal_nan=True)
+        assert found.settings == expected.settings
+
+    for turn in range(60):
+        damaged = bytearray(whole)
+        damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+        path.write_bytes(damaged[: rng.randrange(len(whole))] if turn % 3 == 0 else damaged)
+        ledger.add("damaged phase diagram", refused(same), turn)
+    row = {"epoch": "1", "quantity": "λ_max", "layer": "", "space": "theta", "value": "2.5", "converged": "True"}
+    for key in row:
+        for other in ("", "abc", "1e999", "\x1b[2J", "\0"):
+            table.write_text(",".join(row) + "\n" + ",".join({**row, key: other}.values()) + "\n")
+            told = command("figures", "sharpness", str(table), "--out", str(tmp_path / "f"))
+            ledger.add("damaged table", told.fault, f"{key}={other[:20]!r}")
+    ledger.close()
+
+
 WORDS = ["", "nan", "inf", "-1", "0", "0.5", "1e999", "9" * 5000, "3", "x" * 300, "../..", "ünï", "\udcff", "\x1b[2J"]
 WORDS += ["a=b", "=", "[", "{", "seed=\x1b", "epochs=-1", "2:4", "a:b", ":", "10%", "mlp", "digits", "cpu", "--", "-"]
 SLOW = {"--workers"}  # may start processes
