@@ -1,6 +1,7 @@
-"""Reads the dictionaries of NumPy arrays that CIFAR's python version is pickled as, without running anything in them.
+"""Reads the pickled dictionaries of NumPy arrays of CIFAR's python version, without running anything in them.
 
-No name of the file is imported: the few that such files hold stand for the classes below, any other is refused.
+No name in such a file is imported. The few names that the official files hold stand for the classes below, and any
+other name is refused.
 """
 
 import io

@@ -1,6 +1,6 @@
-"""Which parameters of a network can be pruned: the weights of linear maps, convolutions and attention projections.
+"""`prunable`: the parameters of a network that can be pruned.
 
-Biases, normalisations and embeddings never are.
+They are the weights of linear maps, convolutions and attention projections. Biases, normalisations and embeddings stay.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
-"""Optimizers and learning-rate schedules of a run: settings as values, and what they build.
+"""Optimizers and learning-rate schedules of a run: their settings as values, and the objects that these build.
 
-Weight decay is stated as its effect on θ; how that reaches factors is the reparametrization's.
+Weight decay is stated by its effect on θ. A reparametrization turns it into the decay of its factors.
 """
 
 import math
@@ -18,8 +18,10 @@ Groups = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Optimizer(ABC):
-    """lr: the peak learning rate. weight_decay: λ as a plain weight feels it. vectors: whether biases and
-    normalisations decay too."""
+    """The settings of an optimizer. lr: the peak learning rate. weight_decay: the decay λ of a plain weight.
+
+    vectors: whether biases and the parameters of normalisations decay too.
+    """
 
     name: ClassVar[str]
 
@@ -33,7 +35,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def build(self, groups: Groups) -> torch.optim.Optimizer:
-        """The optimizer over parameter groups, each with its own weight decay."""
+        """Make the optimizer over parameter groups, each of which states its own weight decay."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,10 @@ OPTIMIZERS: Registry[type[Optimizer]] = Registry(
 
 @dataclass(frozen=True)
 class Schedule(ABC):
-    """warm_up: epochs over which the rate rises linearly from its first step's share to the peak."""
+    """The learning rate over a run, as a share of its peak.
+
+    warm_up: number of epochs in which the rate rises linearly to the peak.
+    """
 
     name: ClassVar[str]
 
@@ -94,7 +99,7 @@ class Schedule(ABC):
         number("schedule.warm_up", self.warm_up, at_least=0)
 
     def factor(self, step: int, steps_per_epoch: int, steps: int) -> float:
-        """Learning rate of step `step` of `steps` (from 0) as a share of the peak."""
+        """The learning rate of step `step`, counted from 0, of `steps` steps, as a share of the peak."""
         rise = self.warm_up * steps_per_epoch
         if step < rise:
             return (step + 1) / (rise + 1)
@@ -107,7 +112,7 @@ class Schedule(ABC):
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """The peak rate throughout."""
+    """The rate stays at its peak."""
 
     name: ClassVar[str] = "constant"
 
@@ -127,7 +132,7 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True)
 class Step(Schedule):
-    """Times `drop` at each epoch of `drops`, counted from the start of training."""
+    """The rate is multiplied by `drop` at each epoch in `drops`, counted from the start of training."""
 
     name: ClassVar[str] = "step"
 
@@ -141,7 +146,7 @@ class Step(Schedule):
 
 @dataclass(frozen=True)
 class Triangular(Schedule):
-    """Linear from 0 to the peak at the share `peak` of training and back to 0 (Smith 2017)."""
+    """The rate rises linearly from 0 to its peak at the share `peak` of training, and falls back to 0 (Smith 2017)."""
 
     name: ClassVar[str] = "triangular"
 

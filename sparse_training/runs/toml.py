@@ -1,6 +1,6 @@
-"""Nested dataclasses from and to TOML and `key.field=value` texts, with every unknown name and wrong type refused.
+"""Converts nested dataclasses to and from TOML and `key.field=value` texts; unknown names and wrong types are refused.
 
-It knows no field by name: config.py says what there is to set.
+Nothing here depends on the names of the fields, which config.py states.
 """
 
 import dataclasses
