@@ -21,7 +21,7 @@ def refuse(argument: str, value: object, expected: str, hint: str = "") -> NoRet
 
 
 def nearest(value: str, choices: Iterable[str]) -> str:
-    """`did you mean X?` for the choice closest to value, or an empty string where none is close."""
+    """`did you mean X?` for the one of `choices` closest to value, or an empty string where none is close."""
     close = difflib.get_close_matches(value, list(choices), n=1)
     return f"did you mean {close[0]}?" if close else ""
 
@@ -36,7 +36,11 @@ def percentage(text: str) -> str:
 
 
 def choice(argument: str, value: str, choices: Iterable[str]) -> str:
-    """Return value if it is one of choices, else raise InputError that lists them and names the nearest."""
+    """Return value if it is one of choices.
+
+    Raises:
+        InputError: it is none; the line names the argument, lists the choices and says which is nearest.
+    """
     known = list(choices)
     if value not in known:
         listed = ", ".join(repr(name) if "," in name else name for name in known)
@@ -56,6 +60,8 @@ def number(
     hint: str = "",
 ) -> float:
     """Return value if it is a finite number within the bounds (exclusive above/below, inclusive at_least/at_most).
+
+    argument: its name, for the error.   integer: whether it must be integral.   hint: the end of the error's line.
 
     Raises:
         InputError: not a number, not finite, not integral where `integer`, or out of bounds.
@@ -77,7 +83,11 @@ def number(
 
 
 def finite(argument: str, value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return value as a float64 array if every entry is finite; else InputError names the first bad one."""
+    """Return value as a float64 array if every entry is finite.
+
+    Raises:
+        InputError: it is no array of numbers, or has an entry that is not finite; the line names argument and entry.
+    """
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):

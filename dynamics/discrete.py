@@ -102,7 +102,7 @@ def sgd(
     for w < 0, takes the place of ½; the noise adds the mean of εx over the same inputs, which is normal given x.
 
     batch: inputs of a start in a step.   label_noise: an array that broadcasts with the starts.   seed: of the draws.
-    The other arguments are those of `gradient_descent`.
+    The other arguments, and what is raised, are as of `gradient_descent`.
     """
     number("batch", batch, at_least=1, integer=True)
     generator = torch.Generator().manual_seed(int(number("seed", seed, at_least=0, integer=True)))

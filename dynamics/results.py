@@ -100,7 +100,7 @@ def of_old(described: Mapping[str, str]) -> dict[str, Any]:
 class Sweep:
     """The share of starts that recover over the grid of two settings, with Wilson's interval.
 
-    title: what was swept.   x: (X,), y: (Y,) float64, the two settings, and their names.
+    title: what was swept.   x: (X,), y: (Y,) float64, the two settings.   x_name, y_name: what they are called.
     rate, low, high: (X, Y) float64, the share and the ends of its 95 % interval. Where a sweep follows starts to their
         end, those that are UNDECIDED count neither as recovered nor as failed; rate is nan where all of them are.
     settings: what produced it.

@@ -145,7 +145,7 @@ class Identity(Chart):
 
 @dataclass(frozen=True)
 class Product(Chart):
-    """θ = m·w, where gradient flow in m and w keeps m² − w² = β > 0 and m > 0.
+    """θ = m·w, where gradient flow in m and w keeps m² − w² = β > 0, the argument beta, and m > 0.
 
     The metric is g = m² + w² = √(4θ² + β²) and the energy E = ½(√(4θ² + β²) − β) = w², so the radius is the factor w
     itself. The coordinate u is the hyperbolic angle on the orbit: m = √β cosh u and w = √β sinh u.

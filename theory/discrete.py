@@ -14,6 +14,9 @@ def escape_learning_rate(a: ArrayLike) -> Array:
     """The learning rate 2/a² above which a step of gradient descent from w < 0, with d = 1, lands on w > 0.
 
     a: finite array.   Returns float64, inf at a = 0.
+
+    Raises:
+        InputError: a value is not finite.
     """
     with np.errstate(divide="ignore"):
         return np.asarray(2 / finite("a", a) ** 2)
@@ -26,6 +29,9 @@ def beta_after_steps(
 
     beta: array (...,).   learning_rate: number or array (K,).   gradients: ∂L/∂θ at each step, array (K, ...).
     weight_decay: coupled λ ≥ 0.   Returns float64 (...,).
+
+    Raises:
+        InputError: a value is not finite, gradients is a single number, or weight_decay is negative.
     """
     number("weight_decay", weight_decay, at_least=0)
     g = finite("gradients", gradients)
@@ -43,5 +49,8 @@ def beta_under_weight_decay(beta: ArrayLike, weight_decay: ArrayLike, time: Arra
     Flow time is learning rate × steps.
 
     beta, weight_decay, time: finite arrays that broadcast.   Returns float64.
+
+    Raises:
+        InputError: a value is not finite.
     """
     return np.asarray(finite("beta", beta) * np.exp(-2 * finite("weight_decay", weight_decay) * finite("time", time)))

@@ -68,7 +68,8 @@ class Standard(Flow):
 class SignIn(Flow):
     """Gradient flow in the factors of a = m_a·w_a and w = m_w·w_w, with m² − w² = β_a and β_w > 0.
 
-    It conserves √(4a² + β_a²) − √(4w² + β_w²). The paper writes β₁ for β_a and β₂ for β_w.
+    It conserves √(4a² + β_a²) − √(4w² + β_w²). The paper writes β₁ for β_a
+    and β₂ for β_w, the arguments beta_a and beta_w.
     """
 
     beta_a: Annotated[float, "m² − w² of the factors of the outer weight a"] = 1.0
@@ -116,7 +117,10 @@ class Power(Flow):
 
 @dataclass(frozen=True)
 class ChartFlow(Flow):
-    """The flow of any two charts; a parametrization of your own is a subclass of `Chart` with one method."""
+    """The flow of any two charts, chart_a for a and chart_w for w.
+
+    A parametrization of your own is a subclass of `Chart` with one method.
+    """
 
     chart_a: Chart
     chart_w: Chart

@@ -22,6 +22,9 @@ def invariant(a: ArrayLike, w: ArrayLike, flow: Flow) -> Array:
     """The conserved quantity of the flow: a² − w², √(4a² + β_a²) − √(4w² + β_w²), or a² − |w|^{2/p}/p.
 
     a, w: finite arrays that broadcast.   Returns float64.
+
+    Raises:
+        InputError: a value is not finite.
     """
     a, w = finite("a", a), finite("w", w)
     return flow.unit * (flow.a.potential(a) - flow.w.potential(w))
@@ -58,6 +61,9 @@ def recovers(a0: ArrayLike, w0: ArrayLike, flow: Flow) -> NDArray[np.bool_]:
     answer is exact for every float64, also where β is below the rounding of θ.
 
     a0, w0: finite arrays that broadcast.   Returns bool.
+
+    Raises:
+        InputError: a value is not finite.
     """
     a0, w0 = finite("a0", a0), finite("w0", w0)
     if a0.shape != w0.shape or a0.size <= CHUNK:
@@ -70,14 +76,20 @@ def recovers(a0: ArrayLike, w0: ArrayLike, flow: Flow) -> NDArray[np.bool_]:
 
 
 def fate(a0: ArrayLike, w0: ArrayLike, flow: Flow) -> NDArray[np.str_]:
-    """Where the flow ends, elementwise: "recovers", "saddle" for (0, 0), or "stuck" elsewhere, at loss ¼ or above."""
+    """Where the flow from (a0, w0) ends: "recovers", "saddle" for (0, 0), or "stuck" elsewhere, at loss ¼ or above.
+
+    a0, w0: finite arrays that broadcast.
+
+    Raises:
+        InputError: a value is not finite.
+    """
     a, w = _radii(a0, w0, flow)
     gap = _decided(np.abs(w) - np.abs(a), -np.abs(a), np.abs(w), a0, w0, flow)
     return np.where(recovers(a0, w0, flow), "recovers", np.where(gap == 0, "saddle", "stuck"))
 
 
 def separatrix(flow: Flow, n: int = 512, extent: float = 2.0) -> tuple[Array, Array]:
-    """(a, w), each (n,) float64: the curve ρ_a + ρ_w = 0, w > 0 > a, from the saddle to the edge of [−extent, extent]².
+    """(a, w), each (n,) float64: the curve ρ_a + ρ_w = 0 of a flow, w > 0 > a, within [−extent, extent]².
 
     Where the chart of w reaches zero, its mirror image through the saddle is part of the edge of the basin as well.
 
@@ -94,7 +106,10 @@ def separatrix(flow: Flow, n: int = 512, extent: float = 2.0) -> tuple[Array, Ar
 def limit_point(a0: ArrayLike, w0: ArrayLike, flow: Flow) -> tuple[Array, Array]:
     """(a, w) as t → ∞: on the teacher's hyperbola aw = 1, or where the neuron is stuck, or the saddle (0, 0).
 
-    a0, w0: finite arrays that broadcast.   Returns two float64 arrays.
+    a0, w0: finite arrays that broadcast.   flow: any.   Returns two float64 arrays.
+
+    Raises:
+        InputError: a value is not finite.
     """
     a0, w0 = np.broadcast_arrays(finite("a0", a0), finite("w0", w0))
     a, w = _radii(a0, w0, flow)

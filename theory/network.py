@@ -20,7 +20,11 @@ SELF = 1 / 2 - 1 / (2 * math.pi)  # κ(0) − κ(π/2): what a neuron shares wit
 
 
 def network_loss(a: Any, w: Any, b: Any, v: Any, xp: ModuleType = np) -> Any:
-    """L, of the shape of the trailing axes: ½Σᵢⱼ cᵢcⱼ‖zᵢ‖‖zⱼ‖κ(ψᵢⱼ) with c = (a, −b) and z = (w, v)."""
+    """L, of the shape of the trailing axes: ½Σᵢⱼ cᵢcⱼ‖zᵢ‖‖zⱼ‖κ(ψᵢⱼ) with c = (a, −b) and z = (w, v).
+
+    a, w: the student's, (k, ...) and (k, d, ...).   b, v: the teacher's, (m, ...) and (m, d, ...).   xp: numpy or
+    torch, whose arrays they are.
+    """
     c, z = xp.concatenate([a, -b]), xp.concatenate([w, v])
     size = _norm(z, xp)
     unit = _unit(z, size, xp)
@@ -33,7 +37,7 @@ def network_loss(a: Any, w: Any, b: Any, v: Any, xp: ModuleType = np) -> Any:
 def network_gradient(a: Any, w: Any, b: Any, v: Any, xp: ModuleType = np) -> tuple[Any, Any]:
     """(∂L/∂a, ∂L/∂w), of the shapes of a and w; a neuron with w = 0 has gradient 0, as relu′(0) = 0.
 
-    ∂L/∂wᵢ = (aᵢ/2π) Σⱼ cⱼ(‖zⱼ‖ sin ψᵢⱼ wᵢ/‖wᵢ‖ + (π − ψᵢⱼ) zⱼ), with c and z as in `network_loss`.
+    ∂L/∂wᵢ = (aᵢ/2π) Σⱼ cⱼ(‖zⱼ‖ sin ψᵢⱼ wᵢ/‖wᵢ‖ + (π − ψᵢⱼ) zⱼ), with c, z, the arguments and xp as in `network_loss`.
     """
     c, z = xp.concatenate([a, -b]), xp.concatenate([w, v])
     size, length = _norm(z, xp), _norm(w, xp)
@@ -51,8 +55,9 @@ def network_gradient(a: Any, w: Any, b: Any, v: Any, xp: ModuleType = np) -> tup
 def separate_loss(a: Any, w: Any, b: Any, v: Any, xp: ModuleType = np) -> Any:
     """The same L where student i and teacher i read the same inputs and no other neuron reads them; m = k.
 
-    w and v are given on those inputs alone, (k, s, ...). With p = a‖w‖ and q = b‖v‖ neurons meet in one number only:
-    L = (Σᵢ(pᵢ − qᵢ))²/4π + Σᵢ[½(½ − 1/2π)(pᵢ − qᵢ)² + pᵢqᵢ(½ − κ(ψᵢ))]. Its error falls with ψ near the teacher.
+    w and v are given on those inputs alone, (k, s, ...); a, b and xp are as in `network_loss`. With p = a‖w‖ and q =
+    b‖v‖ neurons meet in one number only: L = (Σᵢ(pᵢ − qᵢ))²/4π + Σᵢ[½(½ − 1/2π)(pᵢ − qᵢ)² + pᵢqᵢ(½ − κ(ψᵢ))]. Its error
+    falls with ψ near the teacher.
     """
     length, size = _norm(w, xp), _norm(v, xp)
     p, q = a * length, b * size
@@ -62,7 +67,10 @@ def separate_loss(a: Any, w: Any, b: Any, v: Any, xp: ModuleType = np) -> Any:
 
 
 def separate_gradient(a: Any, w: Any, b: Any, v: Any, xp: ModuleType = np) -> tuple[Any, Any]:
-    """(∂L/∂a, ∂L/∂w) of `separate_loss`, of the shapes of a and w; 0 for a neuron with w = 0."""
+    """(∂L/∂a, ∂L/∂w), of the shapes of a and w, with the arguments a, w, b, v and xp as of `separate_loss`.
+
+    It is 0 for a neuron with w = 0.
+    """
     length, size = _norm(w, xp), _norm(v, xp)
     unit = _unit(w, length, xp)
     gap, sine, psi, cosine = _angles(unit, _unit(v, size, xp), 1, xp)

@@ -26,7 +26,7 @@ class Probability(NamedTuple):
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Independent a ~ N(0, std_a²) and w ~ N(0, std_w²)."""
+    """Independent a and w with mean 0 and the standard deviations `std_a` and `std_w`, above 0."""
 
     std_a: float = 1.0
     std_w: float = 1.0
@@ -50,7 +50,7 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Balanced:
-    """|a| = |w| = scale·|x| with x standard Gaussian or uniform on [−1, 1], and independent signs."""
+    """|a| = |w| = scale·|x| and independent signs; law: that of x, "gaussian" (standard) or "uniform" on [−1, 1]."""
 
     scale: float = 1.0
     law: Literal["gaussian", "uniform"] = "gaussian"
@@ -61,7 +61,7 @@ class Balanced:
 
 
 def success_probability(flow: Flow, init: Gaussian | Uniform | Balanced) -> Probability:
-    """Probability that gradient flow (d = 1) from a random start recovers the teacher.
+    """Probability that gradient flow (d = 1) from a random start, distributed as `init`, recovers the teacher.
 
     Exact (error 0 up to rounding) where the chart of w reaches zero, where both charts are equal, and for balanced
     starts of Sign-In; else one integral over w0 of the mass that the basin leaves to a0.

@@ -24,7 +24,7 @@ CALCULUS = (sp.Derivative, sp.Integral, sp.Limit, sp.Sum, sp.Subs)
 class Step:
     """One claim of a proof.
 
-    relation: an unevaluated SymPy relation; symbols carry the hypotheses as assumptions.
+    says: the claim in words.   relation: an unevaluated SymPy relation; symbols carry the hypotheses as assumptions.
     certificate: for an inequality, an expression equal to left − right whose sign SymPy reads off the assumptions.
     """
 
@@ -81,6 +81,7 @@ class Proof:
 class Theorem:
     """A statement about the single neuron.
 
+    name: such as "Theorem 5.1".   title: what it is about.   steps: a function that returns the steps of its proof.
     statement: in LaTeX, as are hypotheses.   paper: what the paper says.   differs: what is changed, and why.
     table: what it says of each of the four sign quadrants, in the order of QUADRANTS.
     predict: the statement as a function on numbers.

@@ -44,6 +44,9 @@ def flip_time(a0: ArrayLike, w0: ArrayLike, flow: Flow) -> Array:
     loss is ¼.
 
     a0, w0: finite arrays that broadcast.   Returns float64.
+
+    Raises:
+        InputError: a value is not finite.
     """
     a, w = finite("a0", a0), finite("w0", w0)
     flips = recovers(a, w, flow) & (a * w < 0)

@@ -15,9 +15,10 @@ Batch = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Data(ABC):
-    """Images of shape (C, H, W) with integer labels, split into train and test.
+    """Images of the given shape (C, H, W) with integer labels, split into train and test.
 
-    Batches are (x, y): x (B, C, H, W) float32, normalised channel by channel; y (B,) int64.
+    name: of the data set. classes: a name for each label. n_train, n_test: images of each split. Batches are (x, y): x
+    (B, C, H, W) float32, normalised channel by channel; y (B,) int64.
     """
 
     name: str
@@ -33,7 +34,7 @@ class Data(ABC):
 
     @abstractmethod
     def train(self, epoch: int, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
-        """Augmented batches of one epoch on the device, the same for the same (seed, epoch).
+        """Augmented batches of `batch_size` images of one epoch, on the device, the same for the same (seed, epoch).
 
         Process `rank` of `world` takes every world-th image of the epoch's order. The last batch may be smaller; with
         world > 1 the last n_train mod world images are left out, so that all processes make equally many steps.

@@ -13,7 +13,7 @@ from sparse_training.seeding import generator
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images (n, C, H, W) uint8 and their labels (n,) int64."""
+    """Images: their pixels (n, C, H, W) uint8 and their labels (n,) int64."""
 
     pixels: Tensor
     labels: Tensor
@@ -25,7 +25,10 @@ class Images:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Zero padding by `pad` pixels with a random crop back to size, and a mirror image in half of the cases."""
+    """Zero padding by `pad` pixels with a random crop back to size.
+
+    With `flip`, a mirror image in half of the cases.
+    """
 
     pad: int
     flip: bool
@@ -79,7 +82,8 @@ def from_tensors(
 ) -> Resident:
     """A data set of two splits, put on the device, with each channel's mean and deviation over the training set.
 
-    classes: a name for each label. augmentation None leaves training images as they are.
+    name: of the data set. classes: a name for each label. train, test: the splits. augmentation None leaves training
+    images as they are.
 
     Raises:
         InputError: the splits differ in the shape of their images, or hold others than (n, C, H, W) uint8 with labels

@@ -29,7 +29,8 @@ class Setting:
     """What a criterion may look at.
 
     model: a copy of the network, to use up. weights: its prunable weights by name. given: the batch (x, y) on the
-    network's device, or None. loss(logits, y): a mean over the batch. needs: what the criterion said that it needs.
+    network's device, or None. loss(logits, y): a mean over the batch. seed: of what the criterion draws. needs: what
+    the criterion said that it needs.
 
     Raises:
         InputError: in `batch` and `input_shape`, if the criterion did not say that it needs them.

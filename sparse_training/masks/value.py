@@ -15,7 +15,7 @@ from sparse_training.tensor_files import DIGEST, read_tensors, write_tensors
 
 @dataclass(frozen=True)
 class LayerMask:
-    """The count of one layer: `active` of `total` weights of the given shape."""
+    """The count of the layer `name`: `active` of `total` weights of the given shape."""
 
     name: str
     shape: tuple[int, ...]
@@ -128,7 +128,7 @@ class Masks(Mapping[str, Tensor]):
 
     @classmethod
     def load(cls, path: str | Path, device: torch.device | str = "cpu") -> "Masks":
-        """Read what `save` wrote, or any safetensors file of boolean tensors.
+        """Read at `path` what `save` wrote, or any safetensors file of boolean tensors, onto a device.
 
         A file that `save` wrote before it kept digests is read with the warning `OldForm`.
 

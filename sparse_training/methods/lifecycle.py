@@ -114,7 +114,7 @@ class Method:
         return start.sparsify(start.start_masks())
 
     def on_gradient(self, training: Training, batch: tuple[Tensor, Tensor]) -> bool:
-        """Change nothing, and let the optimizer make its step."""
+        """Change nothing on the batch (x, y) and let the optimizer make its step; True would skip the step."""
         return False
 
     def on_step(self, training: Training) -> None:

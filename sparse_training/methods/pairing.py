@@ -5,7 +5,7 @@ from sparse_training.reparam import Reparam
 
 
 def unmet_need(method: Method, reparam: Reparam | None) -> str:
-    """The need of the method that the reparametrization does not meet, as a clause; "" where the two work together."""
+    """The need of the method that `reparam` does not meet, as a clause; "" where the two work together."""
     if reparam is None:
         return ""
     if method.owns_weight and reparam.is_chart:

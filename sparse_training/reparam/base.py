@@ -26,7 +26,10 @@ class Reparam:
     decay_share: ClassVar[float] = 1.0
 
     def factors(self, masks: Sequence[Tensor]) -> list[Factors]:
-        """The chart of each layer, from input to output; masks: bool, one a layer. Asked for only if `is_chart`."""
+        """The chart of each layer, from input to output; masks: bool, one a layer, in its shape.
+
+        Asked for only if `is_chart`.
+        """
         return []
 
     def check_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
@@ -36,7 +39,10 @@ class Reparam:
         """Act on the layers that the optimizer holds, after a step that was taken; nothing by default."""
 
     def reset(self, layers: Sequence[Layer], optimizer: torch.optim.Optimizer | None) -> None:
-        """Redistribute the factors when `Sparse.reset` is called; nothing by default."""
+        """Redistribute the factors of the layers when `Sparse.reset` is called; nothing by default.
+
+        optimizer: the one that holds the factors and whose averages may follow them, or None.
+        """
 
 
 def learning_rates(optimizer: torch.optim.Optimizer) -> dict[int, float]:

@@ -16,8 +16,8 @@ from sparse_training.reparam.sparse import Sparse, like
 def sparsify(model: nn.Module, masks: Masks, reparam: Reparam | None = None) -> Sparse:
     """Zero the inactive weights of a network and write the others as `reparam` has it; in place.
 
-    masks: bool by parameter name; other parameters are left alone. The network must be on its device already, and the
-    optimizer is built afterwards, because it must hold the factors.
+    model: the network. masks: bool by parameter name; other parameters are left alone. The network must be on its
+    device already, and the optimizer is built afterwards, because it must hold the factors.
 
     Raises:
         InputError: masks that do not fit, a reparam that is none, a network that is sparse already, a reparametrized

@@ -15,7 +15,11 @@ _WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 @dataclass
 class Layer:
-    """One masked weight: where it lives in the network, which of its entries are active, and its chart, if any."""
+    """One masked weight: where it lives in the network, which of its entries are active, and its chart, if any.
+
+    name: of the parameter in the network. module, attribute: where it is found. mask: bool, of the weight's shape, on
+    its device. factors: the chart that writes it, None for a plain weight.
+    """
 
     name: str
     module: nn.Module
@@ -40,7 +44,7 @@ class Layer:
         return tuple(getattr(entry, f"original{index}") for index in range(entry.ntensors))
 
     def states(self, optimizer: torch.optim.Optimizer) -> list[Tensor]:
-        """The optimizer's momentum and running averages of this weight, one entry a weight and 0 at the start.
+        """The optimizer's momentum and running averages of this weight: tensors of its shape, 0 at the start.
 
         Empty for an optimizer that `optimizer_states.STATES` does not know, whose state has a meaning of its own.
         """
@@ -54,7 +58,7 @@ class Layer:
         ]
 
     def use_mask(self, mask: Tensor) -> None:
-        """Take another mask; no weight is written."""
+        """Take another mask, bool of the same shape; no weight is written."""
         self.mask = mask
         if self.factors is not None:
             self.factors.mask = mask

@@ -31,9 +31,10 @@ class Decaying(Orbit):
 class PILoT(Reparam):
     """θ = m ⊙ w with the regularizer ½α(m² + w²), whose implicit bias on θ moves from L2 to L1 as m² − w² shrinks.
 
-    strength: α at the start; each step takes the factors times 1 − ηα. growth: at each reset α is multiplied by it
-    while more than `share` of the active weights have |θ| > threshold, and divided by it otherwise. The paper steers
-    α by the sparsity of the whole network; on a fixed mask the target is among the active weights.
+    beta: m² − w² at the start. strength: α at the start; each step takes the factors times 1 − ηα. growth: at each
+    reset α is multiplied by it while more than `share` of the active weights have |θ| > threshold, and divided by it
+    otherwise. The paper steers α by the sparsity of the whole network; on a fixed mask the target is among the active
+    weights.
 
     Raises:
         InputError: a setting out of range.

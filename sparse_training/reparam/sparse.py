@@ -38,7 +38,8 @@ class _Watch:
 class Sparse:
     """A network with masks on its prunable weights; made by `sparsify`.
 
-    model: the network, changed in place. reparam: how its weights are written, or None.
+    model: the network, changed in place. layers: its masked weights, from input to output. reparam: how its weights are
+    written, or None. names: the keys of the state dict that the network had before.
     """
 
     def __init__(self, model: nn.Module, layers: list[Layer], reparam: Reparam | None, names: list[str]) -> None:
@@ -72,7 +73,7 @@ class Sparse:
         return Masks({layer.name: layer.mask for layer in self._layers})
 
     def weights(self) -> dict[str, Tensor]:
-        """θ of every masked weight by its original parameter name, detached; not to be written to."""
+        """θ of every masked weight by parameter name, in the parameter's shape, detached; not to be written to."""
         with torch.no_grad():
             return {layer.name: layer.theta.detach() for layer in self._layers}
 

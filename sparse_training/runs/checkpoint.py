@@ -34,7 +34,11 @@ class Network:
 
 
 def save_network(path: str | Path, state: Mapping[str, Tensor], masks: Masks | None = None, **info: Any) -> None:
-    """Write a network, whole or not at all. info: JSON values to keep with it."""
+    """Write a network to the file `path`, whole or not at all.
+
+    state: state dict of the merged network, each tensor in its parameter's shape. masks: its support, if it has one.
+    info: JSON values to keep with it.
+    """
     tensors = {STATE + name: value for name, value in state.items()}
     tensors |= {MASK + name: mask for name, mask in (masks or {}).items()}
     write_checkpoint(Path(path), tensors, {"kind": "network", "order": [list(state), list(masks or ())], **info})

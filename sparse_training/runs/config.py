@@ -125,11 +125,13 @@ class CheckpointSettings:
 class Config:
     """A run. Equal configurations on one device give bit-identical weights and metrics.
 
-    model: a name in `models.MODELS`, or "package.module:callable". seed: determines the weights, the masks and the
-    order of the data. label_smoothing: of the cross-entropy, in [0, 1). clip: the largest norm that the gradient of all
-    active parameters may have; 0 means no limit. start: a file of a network, as `runs.save_network` writes it, to begin
-    from instead of the initialization; its masks, if it has any, are the run's. tensorboard: also write TensorBoard's
-    files. source: where the numbers of a preset come from.
+    The sections data, mask, method, reparam, reset, optimizer, schedule, engine and checkpoint are values of their own;
+    reparam is None for plain weights. model: a name in `models.MODELS`, or "package.module:callable". epochs,
+    batch_size: how often the training set is gone through, and images a step over all processes. seed: determines the
+    weights, the masks and the order of the data. label_smoothing: of the cross-entropy, in [0, 1). clip: the largest
+    norm that the gradient of all active parameters may have; 0 means no limit. start: a file of a network, as
+    `runs.save_network` writes it, to begin from instead of the initialization; its masks, if it has any, are the run's.
+    tensorboard: also write TensorBoard's files. source: where the numbers of a preset come from.
 
     Raises:
         InputError: a value out of range.
@@ -172,7 +174,7 @@ class Config:
 
     @classmethod
     def load(cls, path: str | Path, trust: Trust = False) -> "Config":
-        """Read a TOML file; what it leaves out has its default.
+        """Read the TOML file at `path`; what it leaves out has its default.
 
         trust: the code that the file may name, as a list of "package.module:callable", or True for any.
 

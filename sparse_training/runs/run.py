@@ -24,6 +24,7 @@ from sparse_training.runs.trust import Trust
 class Run:
     """The run in a folder, finished or not.
 
+    path: the folder.
     trust: the code that the folder's configuration may have imported, such as a model "package.module:callable", as a
         list of names, or True for any. By default it is none, so that a folder from elsewhere runs nothing.
 

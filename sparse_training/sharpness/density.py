@@ -17,8 +17,9 @@ from sparse_training.sharpness.krylov import Array, Krylov, random_unit
 class SpectralDensity:
     """Density of eigenvalues, smoothed by a Gaussian of standard deviation `bandwidth`; its integral is 1.
 
-    grid, mean, low, high: (points,) with a pointwise interval over the probes. nodes, weights: (probes, steps), the
-    quadrature of each probe; unused steps have weight 0. size: number of eigenvalues. hvps: products spent.
+    grid, mean, low, high: (points,) with a pointwise interval over the probes, at the given confidence. nodes, weights:
+    (probes, steps), the quadrature of each probe; unused steps have weight 0. size: number of eigenvalues. hvps:
+    products spent.
     """
 
     grid: Array
@@ -47,10 +48,13 @@ def spectral_density(
     confidence: float = 0.99,
     seed: int = 0,
 ) -> SpectralDensity:
-    """Stochastic Lanczos quadrature (Ubaru, Chen & Saad 2017; Ghorbani, Krishnan & Xiao 2019).
+    """The spectral density of an operator by stochastic Lanczos quadrature.
 
-    probes random starts of at most `steps` products each. bandwidth: of the smoothing, in units of the eigenvalues;
-    None for 1 % of the width of the spectrum.
+    The method is that of Ubaru, Chen & Saad (2017), for networks Ghorbani, Krishnan & Xiao (2019).
+
+    It draws `probes` random starts from `seed` and takes at most `steps` products each. bandwidth: of the smoothing, in
+    units of the eigenvalues; None for 1 % of the width of the spectrum. confidence: of the pointwise interval over the
+    probes.
 
     Raises:
         InputError: fewer than 2 probes, 1 step or 2 points, or a bandwidth that is not positive.

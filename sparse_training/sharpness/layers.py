@@ -25,7 +25,10 @@ def layer_eigenvalues(
     params: str = "prunable",
     **options: Any,
 ) -> dict[str, Eigenpair]:
-    """λ_max of the diagonal block of each parameter with an active weight, by name; options as of `max_eigenvalue`."""
+    """λ_max of the diagonal block of each parameter with an active weight, by name.
+
+    model, loss, data, masks, params: as in `HessianOperator`. options: as of `max_eigenvalue`.
+    """
     batches = fixed_batches(data)
     names = Coordinates(model, masks, params).names
     inactive = {name for name in names if masks and name in masks and not bool(masks[name].any())}

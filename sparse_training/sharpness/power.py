@@ -21,10 +21,15 @@ def power_iteration(
     seed: int = 0,
     max_products: int = 1000,
 ) -> Eigenpair:
-    """v ← Hv/‖Hv‖ until ‖Hv − λv‖ ≤ tol·|λ|: the eigenvalue of largest "magnitude", or the "largest" one.
+    """Iterate v ← Hv/‖Hv‖, where H is the operator, until ‖Hv − λv‖ ≤ tol·|λ|.
 
     Where the largest magnitude belongs to a negative λ₋, "largest" goes on with H − λ₋, whose largest magnitude belongs
     to λ_max; the tolerance stays relative to |λ_max|. start: (size,), of any length; None draws one from seed.
+    which: "magnitude" for the eigenvalue of largest magnitude, or "largest". max_products: products after which it ends
+    unconverged.
+
+    Raises:
+        InputError: an unknown `which`, or a start without a direction.
     """
     check(operator, tol, max_products)
     choice("which", which, ("largest", "magnitude"))

@@ -42,9 +42,14 @@ def max_eigenvalue(
 ) -> Eigenpair:
     """Largest eigenvalue of the Hessian of the mean loss in the active weights (evaluation mode, no weight decay).
 
-    method: "lanczos" or "power". tol: relative. start: a vector to begin from, e.g. of an earlier checkpoint. operator:
-    further arguments of `HessianOperator` (params, curvature, graph, chunk, memory, dtype, group). second_start: solve
-    again from an independent random direction and return the larger value, converged only if the two agree.
+    model, loss, data, masks: as in `HessianOperator`. method: "lanczos" or "power". tol: relative. seed: of random
+    directions. max_products: Hessian-vector products after which the solve ends unconverged. start: a vector to begin
+    from, e.g. of an earlier checkpoint. operator: further arguments of `HessianOperator` (params, curvature, graph,
+    chunk, memory, dtype, group). second_start: solve again from an independent random direction and return the larger
+    value, converged only if the two agree.
+
+    Raises:
+        InputError: an unknown method, or as `HessianOperator`.
     """
     choice("method", method, SOLVERS)
     hessian = HessianOperator(model, loss, data, masks, **operator)

@@ -20,8 +20,8 @@ SPACES = ("theta", "factors", "flow")
 class FactorOperator(SymmetricOperator):
     """The Hessian of L(m ⊙ w) in the vector (m, w), from one product in θ.
 
-    It takes (ṁ, ẇ) to (w ⊙ Hu + g ⊙ ẇ, m ⊙ Hu + g ⊙ ṁ), where u = w ⊙ ṁ + m ⊙ ẇ and g = ∂L/∂θ. m, w: (size,) each,
-    with m ⊙ w = θ.
+    It takes (ṁ, ẇ) to (w ⊙ Hu + g ⊙ ẇ, m ⊙ Hu + g ⊙ ṁ), where u = w ⊙ ṁ + m ⊙ ẇ and g = ∂L/∂θ. hessian: the operator
+    in θ. m, w: (size,) each, with m ⊙ w = θ.
     """
 
     def __init__(self, hessian: HessianOperator, m: Tensor, w: Tensor) -> None:
@@ -55,7 +55,7 @@ class FactorOperator(SymmetricOperator):
 
 
 class FlowOperator(SymmetricOperator):
-    """The map G^½ H G^½ with G = √(4θ² + β²).
+    """The map G^½ H G^½ of a hessian H, with G = √(4θ² + β²), the metric (size,).
 
     Its eigenvalues are the rates at which the flow θ̇ = −G ∇L approaches a minimum along each eigenvector.
     """
@@ -82,7 +82,7 @@ class FlowOperator(SymmetricOperator):
 def in_space(
     hessian: HessianOperator, space: str, beta: float | Mapping[str, float] | None = None
 ) -> SymmetricOperator:
-    """Return the operator in "theta", in the "factors" (m, w) with m² − w² = β, or in the "flow" metric of that β.
+    """Return a hessian as an operator in "theta", in the "factors" (m, w), m² − w² = β, or in the "flow" metric of β.
 
     beta: one number, or one for each parameter that has coordinates, by name; "theta" needs none.
 

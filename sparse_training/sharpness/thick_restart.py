@@ -39,7 +39,10 @@ def lanczos(
     confidence: float = 0.99,
     second: float | None = None,
 ) -> Eigenpair:
-    """The largest (or "smallest") eigenvalue of operator: the first of `top`, see there."""
+    """The largest (or "smallest", see `which`) eigenvalue of operator: the first that `top` gives.
+
+    All arguments and shapes are as in `top`.
+    """
     return top(operator, 1, which, tol, start, noise, seed, max_products, basis, confidence, second)[0]
 
 
@@ -56,15 +59,20 @@ def top(
     confidence: float = 0.99,
     second: float | None = None,
 ) -> list[Eigenpair]:
-    """The k largest (or "smallest") eigenvalues of operator, outermost first.
+    """The k largest (or, as `which` says, "smallest") eigenvalues of operator, outermost first.
 
     tol: relative to each |λ|, at least 1e-6 in float32. start: (size,), of any length, mixed with a random direction
-    `noise` times as long, which keeps every eigenvector within reach; None starts at random. basis: most vectors held.
-    A pair is converged once its residual is RESIDUAL_LIMIT · tol · |λ|, or that of the precision if it is below tol.
+    `noise` times as long, which keeps every eigenvector within reach; None starts at random. seed: of random
+    directions. max_products: products after which the solve ends unconverged. basis: most vectors held. confidence: of
+    the upper bound. A pair is converged once its residual is RESIDUAL_LIMIT · tol · |λ|, or that of the precision if it
+    is below tol.
     second: about how large λ₂ is, as known from elsewhere, for `largest`; with it the first pair is also converged once
     its error, see `errors`, is within the tolerance.
     For k > 1 a second run from a random direction beside the k vectors looks for further copies of multiple ones.
     Every pair reports the products of the whole call, and the first an upper bound where no restart was needed.
+
+    Raises:
+        InputError: a value out of range, or a start without a direction.
     """
     check(operator, tol, max_products)
     sign = {"largest": 1, "smallest": -1}[choice("which", which, ("largest", "smallest"))]

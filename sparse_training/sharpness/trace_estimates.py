@@ -20,7 +20,7 @@ def trace(
     confidence: float = 0.99,
     seed: int = 0,
 ) -> Interval:
-    """The trace and its interval, from `products` products.
+    """The trace of an operator and its interval, from `products` products, with random signs drawn from `seed`.
 
     method: "hutchinson" (1990), the mean of zᵀAz over random signs z; or "hutch++" (Meyer, Musco, Musco & Woodruff
     2021, algorithm 1), which takes the trace on a sketched range exactly and estimates only the rest. The interval is

@@ -54,7 +54,7 @@ def flipped(before: Tensor, after: Tensor, active: Tensor | None = None) -> Tens
 
 
 def count_signs(before: Tensor, after: Tensor, active: Tensor | None = None) -> SignCounts:
-    """Count the signs of one layer; the arguments are those of `flipped`."""
+    """Count the signs of one layer; before, after and active are as in `flipped`."""
     product = torch.sign(before) * torch.sign(after)
     if active is None:
         active = torch.ones_like(product, dtype=torch.bool)

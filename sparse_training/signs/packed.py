@@ -91,7 +91,7 @@ class SignWriter:
         self._epochs = self._history.epochs
 
     def write(self, epoch: int, planes: bytes) -> None:
-        """Write the frame of an epoch after the last earlier one, and drop the frames that followed."""
+        """Write the packed `planes` of an epoch after the last earlier frame, and drop the frames that followed."""
         self._epochs = [known for known in self._epochs if known < epoch]
         with open_own(self.path, "r+b") as file:
             file.seek(self._history.start + len(self._epochs) * self._history.frame_bytes)
@@ -104,7 +104,7 @@ class SignWriter:
 class SignHistory:
     """The signs of a run, read frame by frame from the file that SignWriter makes.
 
-    layers: shapes by name, from input to output.
+    path: the file. layers: shapes by name, from input to output.
 
     Raises:
         InputError: The file is missing, it is no history of signs, or its header or its epochs are damaged.
@@ -135,7 +135,7 @@ class SignHistory:
             refuse("path", str(path), "a history of signs", f"its epochs do not ascend: {known[:5]}")
 
     def checksum(self, epoch: int, planes: bytes) -> int:
-        """The CRC-32 that the head of a frame holds."""
+        """The CRC-32 that the head of a frame holds, of its epoch and its planes of signs and zeros."""
         return zlib.crc32(planes, 0 if self.old_form else zlib.crc32(_EPOCH.pack(epoch)))
 
     @property

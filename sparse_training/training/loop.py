@@ -41,7 +41,11 @@ class NonFiniteError(InputError):
 
 @dataclass(frozen=True)
 class Summary:
-    """The end of a run: the last epoch's metrics (losses in nats, accuracies in percent), density and totals."""
+    """The end of a run: its totals and the metrics of its last epoch.
+
+    epochs, steps: how many there were. train_loss, test_loss: mean losses in nats. train_accuracy, test_accuracy: in
+    percent. density: share of the prunable weights that are active. seconds: wall time of all epochs.
+    """
 
     epochs: int
     steps: int
@@ -54,7 +58,7 @@ class Summary:
 
 
 def train(config: Config, out: str | Path, *, progress: Callable[[Metrics], object] = lambda metrics: None) -> Summary:
-    """Train as configured in the folder `out`, or go on with what is there; returns at once if it is finished.
+    """Train as `config` says in the folder `out`, or go on with what is there; returns at once if it is finished.
 
     progress: called with the metrics of each epoch, those of an interrupted run included.
 
