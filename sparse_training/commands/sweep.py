@@ -14,8 +14,10 @@ from commons.cli import Parser
 
 if TYPE_CHECKING:
     from sparse_training.sweeps import Sweep
+    from sparse_training.sweeps.executor import Executor
 
 ACTIONS = ("status", "table")
+MOST_JOBS = 1000  # in one array of Slurm
 
 
 def register(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -39,8 +41,17 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     runs.add_argument("--trust", action="store_true", help="import the code that the sweep file names")
     where = parser.add_argument_group("where they run")
+    where.add_argument("--on", choices=("local", "ray", "slurm"), default="local", help="processes here, or a cluster")
     where.add_argument("--workers", type=int, default=0, help="runs at a time; 0: one a core, or one for 3 with a GPU")
     where.add_argument("--processes", type=int, default=1, help="processes of torchrun for each run")
+    where.add_argument("--address", default="", help="of a Ray cluster, such as auto; without it Ray starts one here")
+    where.add_argument("--cpus", type=int, default=1, metavar="N", help="cores for each run on a cluster")
+    where.add_argument(
+        "--gpus", type=float, default=0, metavar="X", help="GPUs for each run on a cluster, or a fraction"
+    )
+    where.add_argument("--partition", metavar="NAME", help="of Slurm")
+    where.add_argument("--minutes", type=int, default=240, metavar="N", help="time limit of a Slurm job")
+    where.add_argument("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="other parameters of submitit")
     table = parser.add_argument_group("table")
     table.add_argument("--sweep", default="", metavar="NAME", help="which sweep of the ledger, if it has several")
     table.add_argument("--against", metavar="ARM", help="the arm to compare with, instead of the file's")
@@ -115,20 +126,44 @@ def _make(sweep: "Sweep", args: argparse.Namespace) -> int:
     import signal
 
     from commons.files import output_directory
-    from sparse_training.sweeps.local import Local
     from sparse_training.sweeps.progress import Reporter, moment
 
     output_directory("out", args.out)
     until = None if args.until is None else moment("until", args.until)
-    workers = args.workers or _usual_workers(args.processes)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    with Local(workers) as executor, Reporter(workers) as reporter:
+    with _executor(args) as executor, Reporter(executor.slots) as reporter:
         complete = sweep.run(executor, until, reporter)
     for address, reason in sweep.failed.items():
         print(f"run {address} failed: {reason}", file=sys.stderr)
     if not complete:
         print("time is over; the same command goes on", file=sys.stderr)
     return 1 if sweep.failed else 0
+
+
+def _executor(args: argparse.Namespace) -> "Executor":
+    """Where the runs are made."""
+    workers = args.workers or _usual_workers(args.processes)
+    if args.on == "ray":
+        from sparse_training.sweeps.ray import Ray
+
+        return Ray(workers, args.address, args.cpus, args.gpus)
+    if args.on == "slurm":
+        from sparse_training.sweeps.slurm import Slurm
+
+        return Slurm(args.workers or MOST_JOBS, args.out / "slurm", _slurm_parameters(args))
+    from sparse_training.sweeps.local import Local
+
+    return Local(workers)
+
+
+def _slurm_parameters(args: argparse.Namespace) -> dict[str, object]:
+    """Parameters of submitit, from the options that have names of their own and from --slurm."""
+    from sparse_training.runs.toml import parse_settings
+
+    found: dict[str, object] = {"timeout_min": args.minutes, "cpus_per_task": args.cpus}
+    found |= {"slurm_partition": args.partition} if args.partition else {}
+    found |= {"gpus_per_node": int(args.gpus)} if args.gpus else {}
+    return found | parse_settings(args.slurm)
 
 
 def _usual_workers(processes: int) -> int:

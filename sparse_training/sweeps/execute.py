@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from commons.checks import InputError
+from commons.files import complete_lines
 from sparse_training.runs.config import Config
 from sparse_training.sweeps.addresses import address, data_digest
 from sparse_training.sweeps.executor import Executor
@@ -14,7 +15,7 @@ from sparse_training.sweeps.job import Ending, Job, adopted, done, thin
 from sparse_training.sweeps.ledger import Ledger
 from sparse_training.sweeps.plan import Cell, Plan
 
-ATTEMPTS = 3  # a run whose worker dies this often is given up
+ATTEMPTS = 3  # a run whose worker dies this often without an epoch in between is given up
 BUSY_SECONDS = 5.0  # until a run that another process trains is looked at again
 
 
@@ -88,6 +89,7 @@ class Sweep:
         self.failed: dict[str, str] = {}
         self.running: dict[str, Job] = {}
         self._deaths: Counter[str] = Counter()
+        self._epochs: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
 
     def finished(self) -> set[str]:
@@ -161,6 +163,9 @@ class Sweep:
         elif ending is Ending.REFUSED:
             self.failed[job.address] = reason
         elif ending is Ending.DIED:
+            epochs = len(complete_lines(job.folder / "metrics.jsonl"))
+            if epochs > self._epochs.get(job.address, 0):  # it went on, so the fault is not the run's
+                self._epochs[job.address], self._deaths[job.address] = epochs, 0
             self._deaths[job.address] += 1
             if self._deaths[job.address] >= ATTEMPTS:
                 self.failed[job.address] = reason
