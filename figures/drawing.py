@@ -31,7 +31,11 @@ def phase(files: Sequence[Path]) -> "Figure":
 
 @FIGURES.register("sweep")
 def sweep(files: Sequence[Path]) -> "Figure":
-    """A sweep (.npz) that the other commands of `python -m dynamics` saved."""
+    """A sweep (.npz) that the other commands of `python -m dynamics` saved, or a ledger of runs (.jsonl)."""
+    if only(files).suffix == ".jsonl":
+        from figures.ledgers import ledger_figure
+
+        return ledger_figure(only(files))
     from dynamics import Sweep
     from figures.sweeps import sweep_figure
 

@@ -34,7 +34,7 @@ def test_ray_with_a_killed_worker_gives_the_ledger_of_one_process(
     sweep: Callable[..., Sweep], here: Any, content: Any, tmp_path: Path
 ) -> None:
     pytest.importorskip("ray")
-    text = ARMS.format(seeds=6, epochs=40)
+    text = ARMS.format(seeds=6, epochs=10)
     serial, made = sweep(text, out="serial"), sweep(text, out="ray")
     serial.run(here)
     command = [sys.executable, "-m", "sparse_training", "sweep", str(tmp_path / "small.toml"), "--workers", "2"]
@@ -97,7 +97,11 @@ def test_the_array_that_is_submitted(
     sweep: Callable[..., Sweep], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("submitit")
-    for name, text in {"sbatch": SBATCH.format(folder=tmp_path), "srun": "#!/bin/sh\n", "scancel": "#!/bin/sh\n"}.items():
+    for name, text in {
+        "sbatch": SBATCH.format(folder=tmp_path),
+        "srun": "#!/bin/sh\n",
+        "scancel": "#!/bin/sh\n",
+    }.items():
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")

@@ -201,7 +201,7 @@ def test_the_command(sweep_file: Callable[..., Path], tmp_path: Path, capsys: py
 
 @pytest.mark.slow
 def test_killed_workers_and_a_killed_sweep_change_no_line(sweep: Make, here: Any, content: Any, tmp_path: Path) -> None:
-    text = MORE.format(seeds=6, epochs=12)
+    text = MORE.format(seeds=6, epochs=6)
     serial, killed = sweep(text, out="serial"), sweep(text, out="killed")
     serial.run(here)
     command = [sys.executable, "-m", "sparse_training", "sweep", str(tmp_path / "small.toml"), "--workers", "2"]

@@ -1,0 +1,149 @@
+"""What a sweep costs and saves: epochs of small runs, a campaign against its commands in turn, and seeds not needed.
+
+python -m benchmarks.campaign epochs --data FOLDER     seconds of an epoch, CIFAR-10 at 16×16 on one thread
+python -m benchmarks.campaign sweep                    a sweep against the same runs one command after another
+python -m benchmarks.campaign stopping                 runs that `--stop-when resolved` saves, by the effect
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from commons.cli import Parser
+from commons.sequential import sequential_p_value
+from commons.tables import aligned
+
+SETTINGS = ["model=resnet20", "data.name=cifar10-16", "batch_size=128", "mask.density=0.1", "engine.device=cpu"]
+SETTINGS += ["engine.threads=1", "engine.precision=bfloat16", "engine.channels_last=true"]
+ARMS = {"plain": [], "Sign-In": ["reparam=sign-in"], "HAM": ["reparam=ham", "reparam.alpha=20"]}
+
+
+def epochs(args: argparse.Namespace) -> None:
+    """CPU seconds of an epoch, which other work on the machine does not change, and what they are spent on."""
+    from sparse_training.runs.config import Config
+    from sparse_training.signs import SignTracker
+    from sparse_training.training import loop
+
+    rows = []
+    for compiled in (False, True):
+        for name, settings in ARMS.items():
+            config = Config().with_set([*SETTINGS, *settings, f"data.root={args.data}", f"epochs={args.epochs + 1}"])
+            config = config.with_set([f"engine.compile={str(compiled).lower()}"])
+            spent = {"evaluation": 0.0, "signs": 0.0}
+            ends: list[float] = []
+            evaluate, record = loop.Passes.evaluate, SignTracker.record
+            try:
+                loop.Passes.evaluate = _timed(evaluate, spent, "evaluation")  # type: ignore[method-assign]
+                SignTracker.record = _timed(record, spent, "signs")  # type: ignore[method-assign]
+
+                def ended(_: object, spent: dict[str, float] = spent, ends: list[float] = ends) -> None:
+                    ends.append(time.process_time())
+                    if len(ends) == 1:  # the first epoch compiles
+                        spent.update(evaluation=0.0, signs=0.0)
+
+                with tempfile.TemporaryDirectory() as folder:
+                    loop.train(config, Path(folder) / "run", progress=ended)
+            finally:
+                loop.Passes.evaluate, SignTracker.record = evaluate, record  # type: ignore[method-assign]
+            total = ends[-1] - ends[0]
+            shares = {f"{key} %": 100 * value / total for key, value in spent.items()}
+            mode = "compiled" if compiled else "eager"
+            rows.append({"arm": name, "mode": mode, "CPU s an epoch": total / (len(ends) - 1), **shares})
+            print(aligned(rows[-1:]), flush=True)
+    print(aligned(rows))
+
+
+def _timed(function: Callable[..., Any], spent: dict[str, float], key: str) -> Callable[..., Any]:
+    def timed(*args: Any) -> Any:
+        begun = time.process_time()
+        try:
+            return function(*args)
+        finally:
+            spent[key] += time.process_time() - begun
+
+    return timed
+
+
+def sweep(args: argparse.Namespace) -> None:
+    """Wall seconds of a sweep over all cores and of the same runs as commands in turn, in rounds."""
+    from sparse_training.sweeps import Settings, Sweep, load_plan
+
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        file = folder / "campaign.toml"
+        file.write_text(
+            f'preset = "digits-cnn"\nseeds = {args.seeds}\n[base]\nepochs = {args.epochs}\nmask.density = 0.1\n'
+            'engine.device = "cpu"\n[arms]\nplain = {}\n"Sign-In" = { reparam.name = "sign-in" }\n'
+        )
+        for number in range(args.rounds):
+            out = folder / f"sweep-{number}"
+            command = [sys.executable, "-m", "sparse_training", "sweep", str(file), "--out", str(out)]
+            together = _seconds([command], environment)
+            jobs = Sweep(load_plan(file), Settings(out, out / "ledger.jsonl")).jobs
+            commands = []
+            for job in jobs:
+                config = folder / f"{job.address}.toml"
+                config.write_text(job.toml)
+                words = ["train", "--config", str(config), "--out", str(folder / f"alone-{number}-{job.address}")]
+                commands.append([sys.executable, "-m", "sparse_training", *words])
+            alone = _seconds(commands, environment)
+            rows.append({"runs": len(jobs), "sweep s": together, "in turn s": alone, "ratio": alone / together})
+    print(aligned(rows))
+
+
+def _seconds(commands: list[list[str]], environment: dict[str, str]) -> float:
+    begun = time.perf_counter()
+    for command in commands:
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - begun
+
+
+def stopping(args: argparse.Namespace) -> None:
+    """Seeds until a difference is resolved, of at most `--seeds`, in 1,000 simulated sequences for each true effect."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for effect in (0.0, 0.5, 1.0, 1.5, 2.0, 3.0):
+        taken, claims = [], 0
+        for _ in range(1000):
+            x = rng.normal(effect, 1, args.seeds).tolist()
+            first = next((n for n in range(2, args.seeds + 1) if sequential_p_value(x[:n]) <= 0.05), None)
+            claims += first is not None
+            taken.append(first or args.seeds)
+        saved = 100 * (1 - float(np.mean(taken)) / args.seeds)
+        rows.append(
+            {"effect, deviations": effect, "claims %": claims / 10, "mean seeds": np.mean(taken), "saved %": saved}
+        )
+    print(aligned(rows))
+
+
+def main() -> int:
+    """The command."""
+    parser = Parser(prog="python -m benchmarks.campaign", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="PART")
+    command = commands.add_parser("epochs", help="seconds of an epoch")
+    command.add_argument("--data", type=Path, required=True, help="folder of CIFAR-10")
+    command.add_argument("--epochs", type=int, default=2, help="epochs after the first")
+    command.set_defaults(run=epochs)
+    command = commands.add_parser("sweep", help="a sweep against its commands in turn")
+    command.add_argument("--seeds", type=int, default=4, help="of two arms")
+    command.add_argument("--epochs", type=int, default=30, help="of digits-cnn")
+    command.add_argument("--rounds", type=int, default=3, help="repetitions")
+    command.set_defaults(run=sweep)
+    command = commands.add_parser("stopping", help="seeds that are saved")
+    command.add_argument("--seeds", type=int, default=30, help="of each arm at most")
+    command.set_defaults(run=stopping)
+    return parser.execute()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

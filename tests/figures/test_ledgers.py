@@ -1,0 +1,34 @@
+"""The picture of a ledger shows every seed and each paired difference, open where it is not resolved."""
+
+from pathlib import Path
+
+import numpy as np
+
+from figures.__main__ import main
+from figures.ledgers import ledger_figure
+from figures.style import paper_style
+from sparse_training.sweeps import Ledger
+
+VALUES = {"plain": [80.0, 81.0, 82.0], "better": [84.0, 85.1, 85.9], "same": [80.5, 80.5, 82.2]}
+
+
+def test_a_ledger_is_drawn(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    header = {"kind": "sweep", "sweep": "s", "against": "plain", "metric": "test_accuracy", "margin": 0.0, "stop": ""}
+    ledger.append(header | {"columns": {}, "cells": [[arm, {}, arm] for arm in VALUES]})
+    for arm, values in VALUES.items():
+        for seed, value in enumerate(values):
+            line = {"kind": "run", "sweep": "s", "arm": arm, "point": {}, "seed": seed, "cell": arm, "diverged": None}
+            line |= {"address": f"{arm}{seed}", "metrics": {"test_accuracy": value}, "flips": None, "sharpness": None}
+            ledger.append(line | {"seconds": {"training": 1.0}})
+    with paper_style():
+        left, right = ledger_figure(ledger.path).axes
+    assert [label.get_text() for label in left.get_yticklabels()] == list(VALUES)
+    seeds = [line.get_xdata() for line in left.lines if len(line.get_xdata()) == 3]
+    assert [list(map(float, x)) for x in seeds] == list(VALUES.values())
+    marks = [line for line in right.lines if line.get_marker() == "o"]
+    means = [np.mean(np.subtract(VALUES[arm], VALUES["plain"])) for arm in ("better", "same")]
+    assert [float(mark.get_xdata()[0]) for mark in marks] == means
+    assert [mark.get_markerfacecolor() == "white" for mark in marks] == [False, True]
+    assert main(["sweep", str(ledger.path)]) == 0
+    assert (tmp_path / "ledger.png").exists()
