@@ -15,13 +15,14 @@ from sparse_training.masks import Masks
 from sparse_training.problems.base import PLAIN, Arm, Array, Problem, Runs
 from sparse_training.problems.ways import HAMWay, Layer, PlainWay, PowerWay, SignInWay, UnitSpeedWay
 from sparse_training.seeding import generator
-from sparse_training.sign_init import GRADIENT, find_signs
+from sparse_training.sign_init import GRADIENT, SIGN_INITS, find_signs
 from theory import network_gradient, network_loss, separate_gradient, separate_loss
 
 K, S = 8, 4  # neurons, and inputs that each of them reads
 D = K * S
 CHUNK = 25  # steps whose batches are drawn at once
 SHARPNESS_SEEDS = 128
+QUICK = ("even", "even-both")  # sign initializations that take about a millisecond a network
 QUADRANTS = ("a+ w+", "a− w+", "a+ w−", "a− w−")
 
 
@@ -56,7 +57,7 @@ class Neurons(Problem):
     optimizer: str = "gd"
     steps: int = 1000
     batch: int = 32
-    sign_samples: int = 1024
+    sign_samples: int = 512
 
     def __post_init__(self) -> None:
         choice("optimizer", self.optimizer, ("gd", "sgd"))
@@ -81,8 +82,7 @@ class Neurons(Problem):
             Arm("true signs of the output", start="true output signs"),
             Arm("true signs of the first layer", start="true input signs"),
             Arm("right magnitudes, random signs", start="right magnitudes"),
-            Arm("even-sign of the output", start="even"),
-            Arm("even-sign of both layers", start="even-both"),
+            *(Arm(f"sign_init {name}", start=name, share=1.0 if name in QUICK else 0.25) for name in SIGN_INITS),
             Arm("dense", dense=True, share=0.25),
         ]
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +98,12 @@ def _half(successes: float, trials: float) -> float:
     return float(high - low) / 2
 
 
-def report(problem: Problem, measured: Sequence[Measured], command: str, note: str = "") -> str:
+def report(problem: Problem, measured: Sequence[Measured], command: str) -> str:
     """The whole report as Markdown that a terminal can show."""
     first = measured[0]
     tuned = "learning rates tuned per arm on seeds that are not reported, none at the edge of its grid"
     parts = [
-        f"# Problem: {problem.name}\n\n`{command}`\n\n{note}",
+        f"# Problem: {problem.name}\n\n`{command}`\n\n",
         f"Relative loss: loss at the end over that of the network that answers 0. {len(first.runs.loss)} held-out "
         f"seeds, differences from plain paired by seed with 95 % intervals; {tuned}. Every arm has the same free decay "
         f"of a weight, {problem.decay:g} a unit of learning rate. Smallest effect of interest: {problem.effect:g}.\n\n",
@@ -116,10 +117,16 @@ def report(problem: Problem, measured: Sequence[Measured], command: str, note: s
     return "".join(parts)
 
 
-def write_report(problem: Problem, measured: Sequence[Measured], command: str, out: Path, note: str = "") -> str:
-    """Write problem-NAME.md, .csv (the comparison) and .json (every number by seed) into a folder; returns the text."""
-    folder, stem = output_directory("out", out), f"problem-{problem.name}"
-    text = report(problem, measured, command, note)
+def write_report(problem: Problem, measured: Sequence[Measured], command: str, out: Path) -> str:
+    """Write problem-NAME.md, .csv (the comparison) and .json (every number by seed) into a folder; returns the text.
+
+    Settings that are words and differ from their defaults become part of the name: problem-NAME-adam.md.
+    """
+    words = [str(getattr(problem, f.name)) for f in fields(problem) if isinstance(f.default, str)]
+    usual = [f.default for f in fields(problem) if isinstance(f.default, str)]
+    changed = [word for word, default in zip(words, usual, strict=True) if word != default]
+    folder, stem = output_directory("out", out), "-".join(["problem", problem.name, *changed])
+    text = report(problem, measured, command)
     write_text(folder / f"{stem}.md", text)
     write_csv(folder / f"{stem}.csv", [_rounded(row) for row in comparison(problem, measured)])
     write_json(folder / f"{stem}.json", {"command": command, "arms": [_record(m) for m in measured]})

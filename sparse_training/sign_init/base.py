@@ -19,6 +19,15 @@ Signs = dict[str, Tensor]
 GRADIENT = 3  # forward passes that a gradient counts for: one forward, and a backward of twice its work
 
 
+@dataclass(frozen=True)
+class Layers:
+    """What masked layers receive and give, by the name of their weight, and the network's outputs."""
+
+    received: dict[str, Tensor]
+    given: dict[str, Tensor]
+    outputs: Tensor
+
+
 class Probe:
     """A copy of the network that a method may use up, with a meter of the forward passes it takes.
 
@@ -46,6 +55,33 @@ class Probe:
         self.passes += (GRADIENT - 1) * len(x)
         gradients = torch.autograd.grad(self.loss(self.forward(x), y), list(self.weights.values()))
         return dict(zip(self.weights, gradients, strict=True))
+
+    def layers(self, x: Tensor) -> "Layers":
+        """Run x through the copy and say what its masked layers receive and give; one forward pass."""
+        received: dict[str, Tensor] = {}
+        given: dict[str, Tensor] = {}
+
+        def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+            def keep(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+                received[name], given[name] = inputs[0], output
+
+            return keep
+
+        owners = {name: self.model.get_submodule(name.rpartition(".")[0]) for name in self.weights}
+        hooks = [owner.register_forward_hook(watch(name)) for name, owner in owners.items()]
+        try:
+            with torch.no_grad():
+                outputs = self.forward(x)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return Layers(received, given, outputs)
+
+    def targets(self, outputs: Tensor) -> Tensor:
+        """What the outputs should become, centred, up to a factor: −∂loss/∂outputs at the outputs 0, for any loss."""
+        zero = torch.zeros_like(outputs, requires_grad=True)
+        (slope,) = torch.autograd.grad(self.loss(zero, self.y), zero)
+        return -(slope - slope.mean(0))
 
     def signs(self) -> Signs:
         """The signs of the copy's weights as they are now."""

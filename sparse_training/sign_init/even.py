@@ -60,29 +60,17 @@ def even_both(probe: Probe) -> Signs:
 
 
 def _pair(probe: Probe) -> Pair:
-    """Run the samples once and fit the targets; the targets are −∂loss/∂outputs at the outputs 0, for any loss."""
+    """Run the samples once and fit the targets."""
     if len(probe.weights) < 2:
         refuse("model", list(probe.weights), "a network with two masked layers")
     first, last = list(probe.weights)[-2:]
-    kept: dict[str, Tensor] = {}
-    hooks = [
-        probe.model.get_submodule(name.rpartition(".")[0]).register_forward_hook(
-            lambda _, inputs, output, name=name: kept.update({f"{name} in": inputs[0], f"{name} out": output})
-        )
-        for name in (first, last)
-    ]
-    with torch.no_grad():
-        outputs = probe.forward(probe.x)
-    for hook in hooks:
-        hook.remove()
-    u, z = kept[f"{first} in"], kept[f"{first} out"]
-    if u.ndim != 2 or z.shape != kept[f"{last} in"].shape:
+    seen = probe.layers(probe.x)
+    u, z = seen.received[first], seen.given[first]
+    if u.ndim != 2 or z.shape != seen.received[last].shape:
         refuse("model", f"{first}, {last}", "a linear layer, an activation and a linear layer")
     if len(u) <= u.shape[1] + 1:
         refuse("batch", f"{len(u)} samples", f"of more than {u.shape[1] + 1}, the coefficients of the linear fit")
-    zero = torch.zeros_like(outputs, requires_grad=True)
-    (slope,) = torch.autograd.grad(probe.loss(zero, probe.y), zero)
-    targets, u = -(slope - slope.mean(0)), u - u.mean(0)
+    targets, u = probe.targets(seen.outputs), u - u.mean(0)
     linear = fit(u, targets)
     return Pair(first, last, u, z, linear, targets - u @ linear)
 

@@ -30,7 +30,9 @@ def test_the_tables_are_printed_and_written(tmp_path: Path, capsys: pytest.Captu
 
 def test_list_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     assert parser().execute(["problem", "list"]) == 0
-    assert "| neurons | optimizer    | gd" in capsys.readouterr().out
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    assert ["neurons", "optimizer", "gd"] in rows
+    assert ["three-layer", "mask", "teacher"] in rows
 
 
 @pytest.mark.parametrize(

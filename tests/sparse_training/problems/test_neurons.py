@@ -154,4 +154,4 @@ def test_true_signs_recover_the_teacher_and_drawn_ones_do_not() -> None:
     problem = Neurons()
     assert problem.run(ARMS["true signs"], range(16), [0.25]).loss.max() < 1e-20
     assert problem.run(ARMS["plain"], range(16), [0.25]).loss.mean() > 0.3
-    assert problem.run(ARMS["even-sign of both layers"], range(16), [0.25]).loss.mean() < 0.1
+    assert problem.run(ARMS["sign_init even-both"], range(16), [0.25]).loss.mean() < 0.1

@@ -12,6 +12,7 @@ from commons import InputError
 from sparse_training import make_masks
 from sparse_training.masks import Masks
 from sparse_training.sign_init import SIGN_INITS, Found, find_signs, set_signs
+from sparse_training.sign_init.even import fit
 
 
 def network(outputs: int = 1, inputs: int = 6, hidden: int = 5) -> nn.Sequential:
@@ -115,3 +116,34 @@ def test_signs_are_set_exactly_also_of_zero() -> None:
     assert model.weight[0, 0] == 0
     assert model.weight[0, 1] > 0
     assert model.weight[0, 2] == torch.tensor(math.pi)
+
+
+def test_bottom_up_explains_more_of_the_targets_than_the_drawn_signs() -> None:
+    gains = []
+    for seed in range(6):
+        stream = torch.Generator().manual_seed(seed)
+        masks = {"0.weight": torch.rand(8, 12, generator=stream).argsort(1) < 3, "2.weight": torch.ones(1, 8) > 0}
+        teacher, student = (
+            {name: torch.randn(m.shape, generator=stream) * m for name, m in masks.items()} for _ in range(2)
+        )
+        x = torch.randn(600, 12, generator=stream)
+        y = (x @ teacher["0.weight"].T).relu() @ teacher["2.weight"].T
+        model = nn.Sequential(nn.Linear(12, 8, bias=False), nn.ReLU(), nn.Linear(8, 1, bias=False))
+
+        def left(weight: Tensor, x: Tensor = x, y: Tensor = y) -> float:
+            features = (x @ weight.T).relu()
+            return float((y - features @ fit(features, y)).square().mean() / y.var())
+
+        model.load_state_dict(student)
+        found = find_signs(model, Masks(masks), "bottom-up", (x, y), loss=mse_loss)
+        set_signs(model, found.signs)
+        gains.append(left(student["0.weight"]) - left(model[0].weight.detach()))
+    assert sum(gains) / len(gains) > 0.15
+
+
+def test_chains_that_a_method_cannot_read_are_refused() -> None:
+    model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 1))
+    masks = make_masks(model, 1.0, "random")
+    x = torch.randn(50, 6)
+    with pytest.raises(InputError, match="linear layers with ReLU"):
+        find_signs(model, masks, "bottom-up", (x, x[:, :1]), loss=mse_loss)
