@@ -10,9 +10,8 @@ from dataclasses import replace
 from sparse_training.sharpness.base import FLOOR, SymmetricOperator
 from sparse_training.sharpness.eigenpair import Eigenpair
 
-# Share of the tolerance that the estimate from some samples may take before all of them are asked. The estimate is off
-# by a factor of about 3.
-NEAR = 0.1
+# Share of the tolerance that the estimate from some samples may take before all of them are asked.
+NEAR = 0.5
 
 
 def with_rounding(operator: SymmetricOperator, pair: Eigenpair, tol: float) -> Eigenpair:

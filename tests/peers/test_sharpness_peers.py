@@ -1,16 +1,21 @@
-"""λ_max beside PyHessian, hessian-eigenthings and curvlinops, where they are installed: one value."""
+"""λ_max beside PyHessian, hessian-eigenthings and curvlinops, where they are installed: one value.
+
+The extra `bench` installs them. A masked network is given to the peers as one of its active weights alone.
+"""
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from sparse_training import models
+from sparse_training.masks import make_masks
 from sparse_training.sharpness import HessianOperator, max_eigenvalue
 from sparse_training.sharpness.batches import Batch
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +64,66 @@ def test_curvlinops_product_and_eigsh(problem: tuple[nn.Module, Batch]) -> None:
     assert np.allclose(theirs @ v, (operator @ torch.from_numpy(v)).numpy(), rtol=1e-9, atol=1e-12)
     value = eigsh(theirs, k=1, which="LA", return_eigenvectors=False)[0]
     assert value == pytest.approx(ours(problem), rel=1e-7)
+
+
+class Active(nn.Module):
+    """A network whose only parameter is the vector of the active weights of another, (size,)."""
+
+    def __init__(self, model: nn.Module, masks: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.network, self.masks = [model], masks  # in a list: its parameters are none of this module
+        state = dict(model.state_dict())
+        self.free = nn.Parameter(torch.cat([state[name][mask] for name, mask in masks.items()]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = dict(self.network[0].state_dict())
+        for (name, mask), part in zip(
+            self.masks.items(), self.free.split([int(mask.sum()) for mask in self.masks.values()]), strict=True
+        ):
+            state[name] = torch.zeros_like(state[name]).masked_scatter(mask, part)
+        return torch.as_tensor(functional_call(self.network[0], state, (x,)))
+
+
+WEIGHTED = {
+    "plain": nn.CrossEntropyLoss(),
+    "weighted": nn.CrossEntropyLoss(torch.tensor([1.0, 50, 3], dtype=torch.float64)),
+    "ignored": nn.CrossEntropyLoss(ignore_index=2, label_smoothing=0.1),
+}
+
+
+@pytest.fixture(scope="module", params=WEIGHTED)
+def masked(
+    request: pytest.FixtureRequest, problem: tuple[nn.Module, Batch]
+) -> tuple[nn.Module, nn.Module, Batch, float]:
+    """The network of the active weights, the loss, the samples, and our λ_max, measured in chunks of 7."""
+    model, batch = problem
+    model.double()
+    loss, masks = WEIGHTED[request.param], make_masks(model, 0.3, "random", seed=0)
+    pair = max_eigenvalue(model, loss, batch, masks, tol=1e-8, chunk=7)
+    assert pair.converged
+    return Active(model, dict(masks)), loss, batch, pair.value
+
+
+def test_pyhessian_on_a_masked_network(masked: tuple[nn.Module, nn.Module, Batch, float]) -> None:
+    peer = pytest.importorskip("pyhessian")
+    model, loss, (x, y), ours = masked
+    values, _ = peer.hessian(model, loss, data=(x, y), cuda=False).eigenvalues(maxIter=1000, tol=1e-9)
+    assert values[0] == pytest.approx(ours, rel=2e-3)
+
+
+def test_hessian_eigenthings_on_a_masked_network(masked: tuple[nn.Module, nn.Module, Batch, float]) -> None:
+    peer = pytest.importorskip("hessian_eigenthings")
+    model, loss, batch, ours = masked
+    operator = peer.HessianOperator(model, [batch], peer.supervised_loss(loss))
+    found = peer.lanczos(operator, k=1, which="LA", tol=1e-8, seed=0, max_iter=80)
+    assert float(found.eigenvalues[0]) == pytest.approx(ours, rel=1e-5)
+
+
+def test_curvlinops_on_a_masked_network(masked: tuple[nn.Module, nn.Module, Batch, float]) -> None:
+    peer = pytest.importorskip("curvlinops", exc_type=ImportError)
+    from scipy.sparse.linalg import eigsh
+
+    model, loss, batch, ours = masked
+    theirs = peer.HessianLinearOperator(model, loss, list(model.parameters()), [batch], check_deterministic=False)
+    value = eigsh(theirs.to_scipy(), k=1, which="LA", return_eigenvectors=False)[0]
+    assert value == pytest.approx(ours, rel=1e-7)

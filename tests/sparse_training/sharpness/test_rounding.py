@@ -76,7 +76,7 @@ def test_all_samples_are_asked_in_float64_only_near_the_tolerance(monkeypatch: p
     operator = HessianOperator(model, cross_entropy, (x, y), make_masks(model, 0.5, "random", seed=0))
     before = operator.gradient_equivalents
     assert operator.rounding(pair.vector) > 0
-    assert operator.gradient_equivalents - before <= 0.6
+    assert operator.gradient_equivalents - before <= 1.2
     model, x, y = layernorm(15)
     assert not max_eigenvalue(model, cross_entropy, (x, y), tol=2e-6).converged
     assert len(calls) == 1
@@ -106,7 +106,7 @@ def random_network(seed: int) -> tuple[nn.Module, Callable[..., object], tuple[T
         "attention": Attention,
     }
     model: nn.Module = list(kinds.values())[seed % 4]()
-    n = int(torch.randint(12, 150, ()))
+    n = int(torch.randint(12, 600, ()))
     x, y = torch.randn(n, 8) * float(10 ** torch.empty(()).uniform_(-1, 2)), torch.randint(3, (n,))
     weight = torch.rand(3) * 5 + 0.1
     losses = (
