@@ -5,6 +5,7 @@ import inspect
 import sys
 from pathlib import Path
 
+from commons.checks import refuse
 from commons.cli import Parser
 from commons.files import output_directory
 from figures.drawing import FIGURES
@@ -21,6 +22,8 @@ def _draw(args: argparse.Namespace) -> None:
 
     files = [Path(file) for file in args.files]
     stem = Path(args.out or files[0])
+    if not stem.name:
+        refuse("--out" if args.out else "FILE", args.out or args.files[0], "the name of a file")
     stem = stem.with_suffix("") if not args.out or stem.suffix in (".png", ".pdf") else stem
     output_directory("--out", stem.parent)
     with paper_style():
