@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from theory.proof import Step as Step
     from theory.proof import Theorem as Theorem
     from theory.redistribution import metric as metric
+    from theory.redistribution import mirror_step as mirror_step
     from theory.redistribution import reset as reset
     from theory.theorems import THEOREM_5_1 as THEOREM_5_1
     from theory.theorems import THEOREM_5_2 as THEOREM_5_2
@@ -63,7 +64,7 @@ _HOME = {
     "invariants": ["fate", "invariant", "limit_point", "margin", "recovers", "separatrix"],
     "charts": ["Chart", "Identity", "Product", "SignedPower"],
     "flows": ["FLOWS", "ChartFlow", "Flow", "Power", "SignIn", "Standard"],
-    "redistribution": ["metric", "reset"],
+    "redistribution": ["metric", "mirror_step", "reset"],
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 __all__ = sorted(_MODULE)

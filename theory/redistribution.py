@@ -1,5 +1,9 @@
-"""The exact metric of θ = m·w, and the reset that redistributes θ over its factors; for NumPy and for torch."""
+"""The metric of θ = m·w, the reset that redistributes θ over its factors, and the mirror step that needs no factors.
 
+All work on arrays of NumPy and of torch.
+"""
+
+import math
 from types import ModuleType
 from typing import Any
 
@@ -7,6 +11,7 @@ import numpy as np
 
 from commons import refuse
 
+SMALL = 0.5  # |2Δ/β| up to which a mirror step has a simpler form
 HALVES = ("float16", "bfloat16")
 
 
@@ -38,6 +43,56 @@ def reset(theta: Any, beta: Any, xp: ModuleType = np) -> tuple[Any, Any]:
         refuse("beta", float(beta.max()), "in (0, 1] for float16 weights", "small ones would be lost; use float32")
     m = _rounded(xp.sqrt(xp.hypot(wide, beta / 2) + beta / 2), theta, xp)
     return m, _rounded(wide / m, theta, xp)
+
+
+def mirror_step(theta: Any, step: Any, beta: Any, xp: ModuleType = np) -> Any:
+    """(β/2) sinh(asinh(2θ/β) + 2Δ/β): the step Δ of any optimizer, made as a mirror step in the hypentropy.
+
+    This is mirror descent under the metric √(1 + 4θ²/β²) (Ghai, Hazan & Singer 2020). A step of 0 leaves θ as it is.
+    The error is at most 4 ulp of max(|θ|, |change of θ|): what is computed is the change, in a form in which nothing
+    cancels beyond that. Two-byte dtypes are computed in float32 and rounded once.
+
+    theta: array of the namespace xp (numpy or torch).   step: Δ, an array of the same shape.
+    beta: number or array that broadcasts with theta, > 0; it is rounded to theta's dtype first.
+
+    Raises:
+        InputError: beta is not positive.
+    """
+    wide, half = _pair(theta, beta, xp)
+    half, step = half / 2, _pair(step, beta, xp)[0]
+    if not bool((half > 0).all()):
+        refuse("beta", float(2 * half.min()), "a positive number")
+    s = step / half
+    small = bool((abs(s) <= SMALL).all())
+    return _rounded(wide + (_small_turn(wide, s, half, xp) if small else _any_turn(wide, step, s, half, xp)), theta, xp)
+
+
+def _small_turn(theta: Any, s: Any, half: Any, xp: ModuleType) -> Any:
+    """θ(cosh s − 1) + √(θ² + half²) sinh s, for |s| ≤ SMALL, where the second term is the larger one."""
+    return xp.sinh(s) * (xp.hypot(theta, half) + theta * xp.tanh(s / 2))
+
+
+def _any_turn(theta: Any, step: Any, s: Any, half: Any, xp: ModuleType) -> Any:
+    """The same for every s: with t = ±s, whose sign is relative to θ, |θ| changes by |θ|(eᵗ − 1) + ρ sinh t.
+
+    ρ = √(θ² + half²) − |θ|, and both terms have one sign. The rounding of s = step/half grows to |s| times itself in
+    eˢ; it is found by Dekker's exact product, and corrected.
+    """
+    size, sign = abs(theta), xp.copysign(xp.ones_like(theta), theta)
+    product, (a, b), (c, d) = s * half, _split(s, xp), _split(half, xp)
+    error = ((a * c - product) + a * d + b * c) + b * d
+    missing = xp.where(abs(s) < 1e3, ((step - product) - error) / half, xp.zeros_like(s))
+    rho = half * (half / (xp.hypot(theta, half) + size))
+    growth = xp.expm1(sign * s)
+    growth = growth + (1 + growth) * sign * missing
+    return sign * size * growth + (xp.sinh(s) + xp.cosh(s) * missing) * rho
+
+
+def _split(value: Any, xp: ModuleType) -> tuple[Any, Any]:
+    """A number as the sum of two of half its digits (Veltkamp)."""
+    scaled = (2.0 ** (-(-math.log2(2 / float(xp.finfo(value.dtype).eps)) // 2)) + 1) * value
+    high = scaled - (scaled - value)
+    return high, value - high
 
 
 def _pair(theta: Any, beta: Any, xp: ModuleType) -> tuple[Any, Any]:

@@ -1,6 +1,7 @@
 """The reset keeps θ to one rounding and sets β, for every float; margins never contradict the basin."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commons import InputError
-from theory import Power, SignIn, Standard, fate, margin, metric, recovers, reset
+from theory import Power, SignIn, Standard, fate, margin, metric, mirror_step, recovers, reset
 
 sizes = st.floats(1e-30, 1e30)
 signs = st.sampled_from([-1.0, 1.0])
@@ -47,6 +48,45 @@ def test_zero_and_a_beta_for_each_weight() -> None:
     assert w.tolist() == [0.0, 0.0]
     with pytest.raises(InputError, match="beta"):
         reset(np.ones(2), 0.0)
+
+
+@given(
+    theta=st.floats(-1e3, 1e3),
+    turn=st.floats(-20, 20),
+    beta=betas,
+    kind=st.sampled_from([np.float32, np.float64]),
+    xp=st.sampled_from([np, torch]),
+)
+def test_a_mirror_step_is_right_to_4_ulp(theta: float, turn: float, beta: float, kind: type, xp: Any) -> None:
+    """turn: 2Δ/β. The reference has 60 digits; the ulp is that of max(|θ|, |change of θ|)."""
+    import mpmath
+
+    start, step = np.array([theta], kind), np.array([turn * beta / 2], kind)
+    given = (start, step) if xp is np else (torch.from_numpy(start), torch.from_numpy(step))
+    found = np.asarray(mirror_step(*given, beta, xp=xp))
+    assert found.dtype == kind
+    with mpmath.workdps(60):
+        exact, by, half = (mpmath.mpf(float(value)) for value in (start[0], step[0], kind(beta) / 2))
+        moved = half * mpmath.sinh(mpmath.asinh(exact / half) + by / half)
+        largest = max(abs(exact), abs(moved - exact))
+        error = float(abs(mpmath.mpf(float(found[0])) - moved))
+    assert error <= 4 * float(np.spacing(kind(float(largest))))
+
+
+def test_no_step_moves_nothing_and_large_beta_is_the_plain_step() -> None:
+    theta = np.array([-3.0, -1e-9, 0.0, 2.0, 1e5])
+    assert np.array_equal(mirror_step(theta, np.zeros(5), 0.01), theta)
+    np.testing.assert_allclose(mirror_step(theta, np.full(5, 0.5), 1e12), theta + 0.5, rtol=1e-12)
+    with pytest.raises(InputError, match="beta"):
+        mirror_step(theta, theta, 0.0)
+
+
+@given(theta=st.floats(-10, 10), first=st.floats(-3, 3), second=st.floats(-3, 3), beta=st.floats(0.1, 10))
+def test_mirror_steps_add_up(theta: float, first: float, second: float, beta: float) -> None:
+    twice = mirror_step(mirror_step(theta, first * beta, beta), second * beta, beta)
+    once = mirror_step(theta, (first + second) * beta, beta)
+    scale = (abs(theta) + beta) * math.exp(2 * (abs(first) + abs(second)))
+    assert abs(float(twice) - float(once)) <= 1e-13 * scale
 
 
 @given(a=weights, w=weights, beta_a=betas, beta_w=betas)
