@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # GPU tests, benchmarks, then CIFAR-10/ResNet-20: dense, random mask, Sign-In and HAM at 80/90/95 % sparsity.
 # usage: gpu_session.sh ARCHIVE [minutes]     a tar of JPEG folders train/CLASS/ and test/CLASS/, or such a folder
-# Runs resume: call again with the same OUT until it says that nothing is left. Without a GPU, three epochs on the CPU.
+# Runs resume: call again with the same OUT until all are done. Without a GPU, three epochs on the CPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -38,4 +38,8 @@ if [ "$device" = cuda ]; then
 fi
 once training-speed "$python" benchmarks/training.py --out "$out"
 
-"$python" benchmarks/cifar_table.py --data "$images" --runs "$out/runs" --out "$out" --device "$device" --until "$end"
+extra=(engine.device=$device)
+if [ "$device" = cuda ]; then extra+=(engine.graphs=true); else extra+=(epochs=3); fi
+"$python" -m sparse_training sweep campaigns/cifar10-resnet20.toml --data "$images" --out "$out/cifar10" --keep last \
+  --until "$((end - $(date +%s)))s" --set "${extra[@]}"
+"$python" -m sparse_training sweep table "$out/cifar10/ledger.jsonl" | tee "$out/cifar10-resnet20-$device.md"
