@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commons.cli import Parser
+from sparse_training.commands.train import add_trust, trusted
 
 if TYPE_CHECKING:
     from sparse_training.sweeps import Sweep
@@ -39,7 +40,6 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
         choices=("resolved",),
         help="no more seeds for arms whose difference is resolved, by a test that looking at does not spoil",
     )
-    runs.add_argument("--trust", action="store_true", help="import the code that the sweep file names")
     where = parser.add_argument_group("where they run")
     where.add_argument("--on", choices=("local", "ray", "slurm"), default="local", help="processes here, or a cluster")
     where.add_argument("--workers", type=int, default=0, help="runs at a time; 0: one a core, or one for 3 with a GPU")
@@ -52,6 +52,7 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     where.add_argument("--partition", metavar="NAME", help="of Slurm")
     where.add_argument("--minutes", type=int, default=240, metavar="N", help="time limit of a Slurm job")
     where.add_argument("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="other parameters of submitit")
+    add_trust(parser)
     table = parser.add_argument_group("table")
     table.add_argument("--sweep", default="", metavar="NAME", help="which sweep of the ledger, if it has several")
     table.add_argument("--against", metavar="ARM", help="the arm to compare with, instead of the file's")
@@ -82,7 +83,7 @@ def _sweep(file: str, args: argparse.Namespace) -> "Sweep":
     if args.out is None:
         raise InputError("--out is missing: the folder of the runs and of the ledger")
     number("processes", args.processes, at_least=1)
-    plan = load_plan(file, args.set, root=args.data, trust=args.trust)
+    plan = load_plan(file, args.set, root=args.data, trust=trusted(args))
     ledger = args.ledger or args.out / "ledger.jsonl"
     threads = 1 if args.processes == 1 else 0
     settings = Settings(args.out, ledger, args.keep, args.processes, threads)
@@ -107,15 +108,15 @@ def _table(file: str, args: argparse.Namespace) -> str:
 
 
 def _told(sweep: "Sweep") -> str:
-    """The cells with their runs, and where the sweep stands."""
+    """The arms at their grid points with their runs, and where the sweep stands."""
     from commons.tables import aligned
     from sparse_training.sweeps.progress import clock, standing
 
     finished = sweep.finished()
     rows = []
-    for cell in sweep.plan.cells:
-        own = [job for job in sweep.jobs if (job.arm, job.point) == (cell.arm, cell.point)]
-        told = {"arm": cell.label, "runs": len(own), "done": sum(job.address in finished for job in own)}
+    for treatment in sweep.plan.treatments:
+        own = [job for job in sweep.jobs if (job.arm, job.point) == (treatment.arm, treatment.point)]
+        told = {"arm": treatment.label, "runs": len(own), "done": sum(job.address in finished for job in own)}
         rows.append({**told, "epochs": own[0].epochs, "first address": own[0].address})
     now = standing(sweep)
     return f"{aligned(rows)}\n{now}; {clock(now.seconds)} of one core to go\n"

@@ -2,6 +2,7 @@
 
 from sparse_training.sweeps.execute import Settings, Sweep
 from sparse_training.sweeps.ledger import Ledger
-from sparse_training.sweeps.plan import Plan, load_plan
+from sparse_training.sweeps.plan import Plan
+from sparse_training.sweeps.reading import load_plan
 
 __all__ = ["Ledger", "Plan", "Settings", "Sweep", "load_plan"]

@@ -18,7 +18,8 @@ OPERATORS: dict[type[ast.AST], Callable[..., float]] = {
 }
 METRICS = ("epochs", "steps", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "density")
 FLIPS = ("weights", "active", "zero", "compared", "flipped", "flips")  # counts of weights, summed over the layers
-NAMES = (*METRICS, *FLIPS, "settled", "lambda_max", "seconds")
+STARTS = ("redrawn_signs", "redrawn_magnitudes", "final_signs")  # of runs that start from another run
+NAMES = (*METRICS, *FLIPS, *STARTS, "settled", "lambda_max", "seconds")
 FUNCTIONS: dict[str, Callable[..., float]] = {"abs": abs, "log": math.log, "sqrt": math.sqrt, "max": max, "min": min}
 
 
@@ -26,13 +27,15 @@ def numbers(record: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, 
     """The numbers of a run in a ledger, by the names in `NAMES`, and its derived columns; None for what it lacks.
 
     flipped: active weights whose sign differs from the first one, of those `compared`. flips: changes of sign in all
-    epochs. settled: the epoch after which fewer than 1 % flip. seconds: of training.
+    epochs. settled: the epoch after which fewer than 1 % flip. final_signs: share of the active weights that start with
+    the last sign of the run that they start from. seconds: of training.
     """
     flips, sharpness = record["flips"], record["sharpness"]
     found: dict[str, float | None] = {**dict.fromkeys(NAMES), **(record["metrics"] or {})}
     if flips:
         found |= {name: sum(row[i] for row in flips["layers"].values()) for i, name in enumerate(flips["columns"])}
         found["settled"] = flips["settled"]
+    found |= {name: (record["start"] or {}).get(name) for name in STARTS}
     found["lambda_max"] = sharpness["value"] if sharpness else None
     found["seconds"] = record["seconds"]["training"]
     return found | {name: Formula(name, text)(found) for name, text in columns.items()}

@@ -1,5 +1,6 @@
 """Make the runs of a plan that its ledger lacks, by an executor, until none is left or time is over."""
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -13,7 +14,7 @@ from sparse_training.sweeps.addresses import address, data_digest
 from sparse_training.sweeps.executor import Executor
 from sparse_training.sweeps.job import Ending, Job, adopted, done, thin
 from sparse_training.sweeps.ledger import Ledger
-from sparse_training.sweeps.plan import Cell, Plan
+from sparse_training.sweeps.plan import Plan, Treatment
 
 ATTEMPTS = 3  # a run whose worker dies this often without an epoch in between is given up
 BUSY_SECONDS = 5.0  # until a run that another process trains is looked at again
@@ -35,22 +36,31 @@ class Settings:
 
 
 def jobs_of(plan: Plan, settings: Settings, ledger: Ledger) -> list[Job]:
-    """All runs of a plan, in the order in which they are made: every cell with the first seed, then with the second."""
-    return [_job(plan, cell, seed, settings, ledger) for seed in plan.seeds for cell in plan.cells]
+    """All runs of a plan, in the order in which they are made: every treatment with the first seed, then the second."""
+    jobs = [_job(plan, treatment, seed, settings, ledger) for seed in plan.seeds for treatment in plan.treatments]
+    sources = {job.source for job in jobs}
+    return [replace(job, keep="all") if job.address in sources else job for job in jobs]
 
 
-def _job(plan: Plan, cell: Cell, seed: int, settings: Settings, ledger: Ledger) -> Job:
-    config = replace(cell.config, seed=seed)
+def _job(plan: Plan, treatment: Treatment, seed: int, settings: Settings, ledger: Ledger) -> Job:
+    config = replace(treatment.config, seed=seed)
     if not config.engine.threads:
         config = replace(config, engine=replace(config.engine, threads=settings.threads))
-    digest = _digest(config, ledger)
+    digest, source = _digest(config, ledger), None
+    origins = ["", ""]  # of this seed's run, and of that with seed 0
+    if treatment.source is not None:
+        from sparse_training.transplant.cell import Cell
+
+        source = _job(plan, treatment.source, seed, settings, ledger)
+        choices = Cell.parse(treatment.start).choices
+        origins = [json.dumps([name, *choices]) for name in (source.address, source.treatment)]
     return Job(
-        address=address(config, digest),
+        address=address(config, digest, origins[0]),
         sweep=plan.name,
-        arm=cell.arm,
-        point=cell.point,
+        arm=treatment.arm,
+        point=treatment.point,
         seed=seed,
-        cell=address(replace(config, seed=0), digest),
+        treatment=address(replace(config, seed=0), digest, origins[1]),
         toml=config.to_toml(),
         epochs=config.epochs * config.method.cycles(config.mask.density),
         digest=digest,
@@ -59,6 +69,9 @@ def _job(plan: Plan, cell: Cell, seed: int, settings: Settings, ledger: Ledger) 
         keep=settings.keep,
         sharpness=plan.sharpness,
         processes=settings.processes,
+        source=source.address if source else "",
+        source_toml=source.toml if source else "",
+        start=treatment.start,
     )
 
 
@@ -124,6 +137,8 @@ class Sweep:
             self._submit(executor)
             look(self)
             if not self.running and not self.left():
+                for source in {job.source for job in self.jobs if job.source}:
+                    thin(self.settings.out / "runs" / source, self.settings.keep)
                 return True
             if until is not None and time.time() >= until:
                 executor.stop()
@@ -137,8 +152,8 @@ class Sweep:
     def _begin(self) -> None:
         """Say in the ledger what the plan's table is, and give what the ledger has already its name and its place."""
         first = [job for job in self.jobs if job.seed == self.plan.seeds[0]]
-        cells = [[job.arm, dict(job.point), job.cell] for job in first]
-        header = self.plan.header("resolved" if self._needless else "") | {"cells": cells}
+        treatments = [[job.arm, dict(job.point), job.treatment] for job in first]
+        header = self.plan.header("resolved" if self._needless else "") | {"treatments": treatments}
         if self.ledger.sweeps().get(self.plan.name) != header:
             self.ledger.append(header)
         for job in self.jobs:
@@ -148,7 +163,9 @@ class Sweep:
     def _submit(self, executor: Executor) -> None:
         free = executor.slots - len(self.running)
         now = time.monotonic()
-        ready = [job for job in self.left() if self._not_before.get(job.address, 0) <= now] if free else []
+        left = self.left() if free else []
+        coming = {*(job.address for job in left), *self.running}  # a run waits for its source
+        ready = [job for job in left if self._not_before.get(job.address, 0) <= now and job.source not in coming]
         executor.submit(ready[:free])
         self.running |= {job.address: job for job in ready[:free]}
 

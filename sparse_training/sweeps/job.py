@@ -8,7 +8,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,9 +39,11 @@ class Ending(StrEnum):
 class Job:
     """A run to make. Everything here can be pickled and is the same on every machine that shares the folder.
 
-    cell: the address that the run would have with seed 0, which all seeds of a cell share. toml: the complete
+    treatment: the address that the run would have with seed 0, which all seeds of a treatment share. toml: the complete
     configuration. epochs: of the whole run. out: folder of the run folders. keep: what stays of the run's folder, one
     of `KEEP`. sharpness: training images for λ_max, 0 for none. processes: of torchrun, 1 for none.
+    source: address of the run that this one starts from, "" for none; source_toml: its configuration; start: what is
+    taken from it, as `transplant.Cell.parse` reads.
     """
 
     address: str
@@ -49,7 +51,7 @@ class Job:
     arm: str
     point: Mapping[str, Any]
     seed: int
-    cell: str
+    treatment: str
     toml: str
     epochs: int
     digest: str
@@ -58,6 +60,9 @@ class Job:
     keep: str = "all"
     sharpness: int = 0
     processes: int = 1
+    source: str = ""
+    source_toml: str = ""
+    start: str = ""
 
     @property
     def folder(self) -> Path:
@@ -100,6 +105,8 @@ def adopted(job: Job, ledger: Ledger) -> bool:
 
 def thin(folder: Path, keep: str) -> None:
     """Leave of a finished run's folder all, all but the networks before the last one, or nothing."""
+    if keep != "all":
+        folder.with_name(f"{folder.name}.start.safetensors").unlink(missing_ok=True)
     if keep == "none":
         shutil.rmtree(folder, ignore_errors=True)
     elif keep == "last":
@@ -117,11 +124,14 @@ def _record(job: Job) -> Record:
 
     config, diverged = Config.from_tree(from_toml(job.toml, job.address)), None
     job.folder.parent.mkdir(parents=True, exist_ok=True)
+    start = _start(job) if job.source else None
+    if start is not None:
+        config = replace(config, start=str(start))
     try:
         _train(job, config)
     except NonFiniteError as error:
         diverged = str(error).partition("; last good checkpoint")[0]
-    run, begun = Run(job.folder), time.perf_counter()
+    run, begun = Run(job.folder, config.code), time.perf_counter()
     lines = run.metrics()
     numbers = {key: value for key, value in run.summary.items() if key != "seconds"}
     sharpness = _sharpness(run, job.sharpness) if job.sharpness and diverged is None else None
@@ -135,8 +145,9 @@ def _record(job: Job) -> Record:
         "arm": job.arm,
         "point": dict(job.point),
         "seed": job.seed,
-        "cell": job.cell,
-        "settings": {key: value for key, value in changed(config).items() if key != "source"},
+        "treatment": job.treatment,
+        "start": _transplant(job, run) if start is not None and diverged is None else None,
+        "settings": {key: value for key, value in changed(config).items() if key not in ("source", "start")},
         "data": {"name": config.data.name, "digest": job.digest},
         "diverged": diverged,
         "metrics": numbers or None,
@@ -149,6 +160,37 @@ def _record(job: Job) -> Record:
             "measuring": round(time.perf_counter() - begun, 2),
         },
     }
+
+
+def _start(job: Job) -> Path:
+    """The file of the network that the run starts from, made from the run of its source, which is trained if needed."""
+    from sparse_training.runs.config import Config
+    from sparse_training.runs.run import Run
+    from sparse_training.runs.toml import from_toml
+    from sparse_training.training.many import train_one
+    from sparse_training.transplant.cell import Cell
+    from sparse_training.transplant.experiment import write_start
+    from sparse_training.transplant.sources import start_file
+
+    source = Config.from_tree(from_toml(job.source_toml, job.source))
+    folder, path = Path(job.out) / job.source, start_file(job.folder)
+    if not path.exists():
+        train_one(source, folder)
+        write_start(Cell.parse(job.start), Run(folder, source.code), path)
+    return path
+
+
+def _transplant(job: Job, run: "Run") -> dict[str, Any]:
+    """Numbers of signs and magnitudes that were drawn anew, and the share of signs that are the source's last."""
+    from sparse_training.runs.checkpoint import load_network
+    from sparse_training.runs.run import Run
+    from sparse_training.signs import agreement
+    from sparse_training.transplant.sources import start_file
+
+    start, last = load_network(start_file(job.folder)), Run(Path(job.out) / job.source, run.trust).network()
+    counts = {key: start.info[key] for key in ("redrawn_signs", "redrawn_magnitudes")}
+    final_signs = agreement(start.weights(), last.weights(), start.masks, last.masks)
+    return {"source": job.source, "taken": job.start, **counts, "final_signs": final_signs}
 
 
 def _train(job: Job, config: "Config") -> None:
@@ -175,7 +217,7 @@ def _train_over(processes: int, config: "Config", folder: Path) -> None:
     file = folder.with_name(f"{folder.name}.toml")
     write_text(file, config.to_toml())
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command = ["-m", "sparse_training", "train", "--config", str(file), "--out", str(folder)]
+    command = ["-m", "sparse_training", "train", "--config", str(file), "--trust", "all", "--out", str(folder)]
     with preemption() as stop, tempfile.TemporaryFile("w+") as errors:
         launched = subprocess.Popen([sys.executable, *launcher, *command], stdout=errors, stderr=errors)
         while launched.poll() is None:

@@ -77,7 +77,7 @@ def clock(seconds: float | None) -> str:
 
 
 def _seconds_left(sweep: Sweep, left: list[Job], begun: Mapping[str, list[Record]]) -> float | None:
-    """From the seconds an epoch of each cell, in the ledger or in progress; their mean for cells without any."""
+    """From the seconds an epoch of each treatment, in the ledger or in progress; for others from their mean."""
     paces: dict[str, list[float]] = {}
     for line in sweep.ledger.runs(sweep.plan.name):
         if line["curve"]:

@@ -1,4 +1,4 @@
-"""Which cells of a sweep need no more seeds, by a test whose error does not grow with the number of looks."""
+"""Which treatments of a sweep need no more seeds, by a test whose error does not grow with the number of looks."""
 
 import json
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from commons.statistics import Interval
 from sparse_training.sweeps.columns import numbers
 from sparse_training.sweeps.execute import Sweep
 from sparse_training.sweeps.job import Job
-from sparse_training.sweeps.table import LEVEL, CellKey, partner
+from sparse_training.sweeps.table import LEVEL, Key, partner
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ def decided(differences: list[float], level: float, margin: float) -> Decision |
     return None
 
 
-def decisions(sweep: Sweep) -> dict[CellKey, Decision]:
-    """The cells that are resolved against their partner, at 5 % over all comparisons of the plan (Bonferroni).
+def decisions(sweep: Sweep) -> dict[Key, Decision]:
+    """The treatments that are resolved against their partner, at 5 % over all comparisons of the plan (Bonferroni).
 
     Only pairs of the first seeds without a gap count, in the order of the seeds, as they came and not as they suit.
     """
     plan = sweep.plan
-    keys = {(cell.arm, json.dumps(cell.point)): cell for cell in plan.cells}
+    keys = {(treatment.arm, json.dumps(treatment.point)): treatment for treatment in plan.treatments}
     pairs = {key: other for key in keys if (other := partner(key, keys, plan.against))}
     values = _values(sweep)
     found = {}
@@ -53,9 +53,9 @@ def decisions(sweep: Sweep) -> dict[CellKey, Decision]:
 
 
 def resolved(sweep: Sweep) -> set[str]:
-    """Addresses of the runs that are not needed: those of resolved cells, and of partners that nobody waits for."""
+    """Addresses of runs that are not needed: those of resolved treatments, and of partners that none waits for."""
     plan = sweep.plan
-    keys = [(cell.arm, json.dumps(cell.point)) for cell in plan.cells]
+    keys = [(treatment.arm, json.dumps(treatment.point)) for treatment in plan.treatments]
     done = decisions(sweep)
     waited = {partner(key, keys, plan.against) for key in keys if key not in done}
     needless = {key for key in keys if key in done or (key[0] == plan.against and key not in waited)}
@@ -64,7 +64,7 @@ def resolved(sweep: Sweep) -> set[str]:
     }
 
 
-def _values(sweep: Sweep) -> Mapping[tuple[CellKey, int], float | None]:
+def _values(sweep: Sweep) -> Mapping[tuple[Key, int], float | None]:
     plan = sweep.plan
     found = {}
     for job in sweep.jobs:
@@ -73,5 +73,5 @@ def _values(sweep: Sweep) -> Mapping[tuple[CellKey, int], float | None]:
     return found
 
 
-def _key(job: Job) -> CellKey:
+def _key(job: Job) -> Key:
     return job.arm, json.dumps(dict(job.point))

@@ -19,13 +19,13 @@ from sparse_training.sweeps.ledger import Ledger, Record
 from sparse_training.sweeps.plan import label
 
 Row = dict[str, Any]
-CellKey = tuple[str, str]  # the arm and its point as JSON
+Key = tuple[str, str]  # the arm and its point as JSON
 LEVEL = 0.05
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A cell of a sweep and, if it has a partner, its difference from it.
+    """A treatment of a sweep and, if it has a partner, its difference from it.
 
     numbers: of each run, by seed. mean: of the metric, None where no run has it. difference: of the metric, on common
     seeds; p: of the paired t test, adjusted by Holm over the table. Where the sweep stopped when resolved, both are
@@ -42,7 +42,7 @@ class Comparison:
 
     @property
     def above(self) -> Verdict | None:
-        """Whether the cell exceeds its partner; None where it is compared with nothing."""
+        """Whether the treatment exceeds its partner; None where it is compared with nothing."""
         if self.p is None or self.difference is None:
             return None if self.difference is None else Verdict.NOT_RESOLVED
         return better(self.difference.mean, self.p, LEVEL)
@@ -63,24 +63,24 @@ def header_of(ledger: Ledger, sweep: str = "") -> Record:
 
 
 def compare(ledger: Ledger, sweep: str = "", against: str | None = None, metric: str | None = None) -> list[Comparison]:
-    """One comparison a cell, in the order of the sweep file. against, metric: instead of those of the file; "": none.
+    """One comparison a treatment, in the order of the sweep file. against, metric: instead of the file's; "": none.
 
-    A cell is compared with the cell of `against` whose grid settings it has, among others of its own.
+    A treatment is compared with the treatment of `against` whose grid settings it has, among others of its own.
 
     Raises:
         InputError: the ledger has no such sweep, arm or number.
     """
     header = header_of(ledger, sweep)
-    cells: dict[CellKey, dict[int, Record]] = {}
-    for arm, point, cell in header["cells"]:
-        own = [line for line in ledger.runs(header["sweep"]) if line["cell"] == cell and line["arm"] == arm]
+    treatments: dict[Key, dict[int, Record]] = {}
+    for arm, point, treatment in header["treatments"]:
+        own = [line for line in ledger.runs(header["sweep"]) if line["treatment"] == treatment and line["arm"] == arm]
         if own:
-            cells[arm, json.dumps(point)] = {line["seed"]: line for line in own}
-    arms = list(dict.fromkeys(arm for arm, _, _ in header["cells"]))
+            treatments[arm, json.dumps(point)] = {line["seed"]: line for line in own}
+    arms = list(dict.fromkeys(arm for arm, _, _ in header["treatments"]))
     against = header["against"] if against is None else choice("against", against, ["", *arms])
     measured = {
         key: {seed: numbers(records[seed], header["columns"]) for seed in sorted(records)}
-        for key, records in cells.items()
+        for key, records in treatments.items()
     }
     wanted = choice("metric", metric or header["metric"], names_of(header["columns"]))
     values = {
@@ -97,7 +97,7 @@ def compare(ledger: Ledger, sweep: str = "", against: str | None = None, metric:
             point=json.loads(point),
             numbers=measured[arm, point],
             mean=mean_interval(list(own.values())) if own else None,
-            diverged=sum(record["diverged"] is not None for record in cells[arm, point].values()),
+            diverged=sum(record["diverged"] is not None for record in treatments[arm, point].values()),
             difference=_difference(pairs.get((arm, point)), always, len(pairs)),
             p=float(adjusted[arm, point]) if (arm, point) in adjusted else None,
         )
@@ -105,20 +105,18 @@ def compare(ledger: Ledger, sweep: str = "", against: str | None = None, metric:
     ]
 
 
-def partner(key: CellKey, cells: Iterable[CellKey], against: str) -> CellKey | None:
-    """The cell of the arm `against` that a cell is compared with: the one whose grid settings it shares."""
+def partner(key: Key, treatments: Iterable[Key], against: str) -> Key | None:
+    """The treatment of the arm `against` that a treatment is compared with: the one whose grid settings it shares."""
     arm, point = key[0], json.loads(key[1])
     if arm == against:
         return None
     return next(
-        (other for other in cells if other[0] == against and json.loads(other[1]).items() <= point.items()), None
+        (other for other in treatments if other[0] == against and json.loads(other[1]).items() <= point.items()), None
     )
 
 
-def _pair(
-    key: CellKey, values: Mapping[CellKey, Mapping[int, float]], against: str
-) -> tuple[list[float], list[float]] | None:
-    """The values of a cell and of its partner on common seeds, in the order of seeds; None without any."""
+def _pair(key: Key, values: Mapping[Key, Mapping[int, float]], against: str) -> tuple[list[float], list[float]] | None:
+    """The values of a treatment and of its partner on common seeds, in the order of seeds; None without any."""
     other = partner(key, values, against)
     seeds = [seed for seed in values[key] if seed in values[other]] if other else []
     return ([values[key][seed] for seed in seeds], [values[other][seed] for seed in seeds]) if other and seeds else None
@@ -169,7 +167,7 @@ def within(difference: Interval | None, margin: float) -> str | None:
 
 
 def best_rows(comparisons: Sequence[Comparison], metric: str) -> list[Row]:
-    """For each arm the cell with the best mean, and which of its settings lie at an edge of the grid."""
+    """For each arm the treatment with the best mean, and which of its settings lie at an edge of the grid."""
     rows = []
     for arm in dict.fromkeys(each.arm for each in comparisons):
         own = [each for each in comparisons if each.arm == arm and each.mean is not None]

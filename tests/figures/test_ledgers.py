@@ -15,11 +15,25 @@ VALUES = {"plain": [80.0, 81.0, 82.0], "better": [84.0, 85.1, 85.9], "same": [80
 def test_a_ledger_is_drawn(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
     header = {"kind": "sweep", "sweep": "s", "against": "plain", "metric": "test_accuracy", "margin": 0.0, "stop": ""}
-    ledger.append(header | {"columns": {}, "cells": [[arm, {}, arm] for arm in VALUES]})
+    ledger.append(header | {"columns": {}, "treatments": [[arm, {}, arm] for arm in VALUES]})
     for arm, values in VALUES.items():
         for seed, value in enumerate(values):
-            line = {"kind": "run", "sweep": "s", "arm": arm, "point": {}, "seed": seed, "cell": arm, "diverged": None}
-            line |= {"address": f"{arm}{seed}", "metrics": {"test_accuracy": value}, "flips": None, "sharpness": None}
+            line = {
+                "kind": "run",
+                "sweep": "s",
+                "arm": arm,
+                "point": {},
+                "seed": seed,
+                "treatment": arm,
+                "diverged": None,
+            }
+            line |= {
+                "address": f"{arm}{seed}",
+                "metrics": {"test_accuracy": value},
+                "flips": None,
+                "start": None,
+                "sharpness": None,
+            }
             ledger.append(line | {"seconds": {"training": 1.0}})
     with paper_style():
         left, right = ledger_figure(ledger.path).axes

@@ -77,11 +77,11 @@ def here() -> Here:
 
 @pytest.fixture
 def content() -> Callable[[Ledger], dict[str, Any]]:
-    """What a ledger says, by run and arm, apart from times."""
+    """What a ledger says, by run and arm, apart from times and from where it was."""
 
     def of(ledger: Ledger) -> dict[str, Any]:
         ledger.refresh()
-        lines = [{**line, "seconds": None} for line in ledger.runs()]
+        lines = [{**line, "seconds": None, "environment": None} for line in ledger.runs()]
         return {f"{line['address']} {line['arm']} {line['point']}": line for line in lines}
 
     return of

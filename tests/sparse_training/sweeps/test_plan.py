@@ -26,12 +26,12 @@ def test_arms_are_crossed_with_the_grid_and_their_own(sweep_file: Write) -> None
     "Sign-In" = { "mask.density" = 0.1, reparam.name = "sign-in", grid = { reparam.beta = [0.5, [1.0, 2.0]] } }
     """
     plan = load_plan(sweep_file(text), ["epochs=3"])
-    assert [cell.label for cell in plan.cells] == [
+    assert [treatment.label for treatment in plan.treatments] == [
         "plain (optimizer.lr=0.1)",
         "plain (optimizer.lr=0.2)",
         *(f"Sign-In (optimizer.lr={lr}, reparam.beta={beta})" for lr in (0.1, 0.2) for beta in (0.5, [1.0, 2.0])),
     ]
-    last = plan.cells[-1].config
+    last = plan.treatments[-1].config
     assert (last.epochs, last.mask.density, last.optimizer.lr) == (3, 0.1, 0.2)
     assert last.reparam.beta == (1.0, 2.0)
     assert plan.seeds == (3, 1)
@@ -40,7 +40,10 @@ def test_arms_are_crossed_with_the_grid_and_their_own(sweep_file: Write) -> None
 def test_several_presets_are_crossed_with_the_arms(sweep_file: Write, tmp_path: Path) -> None:
     (tmp_path / "wide.toml").write_text('model = "cnn"\nepochs = 7\n')
     plan = load_plan(sweep_file('preset = ["digits-mlp", "wide.toml"]\n[arms]\na = {}\nb = {epochs = 2}'))
-    found = [(cell.arm, cell.point["preset"], cell.config.model, cell.config.epochs) for cell in plan.cells]
+    found = [
+        (treatment.arm, treatment.point["preset"], treatment.config.model, treatment.config.epochs)
+        for treatment in plan.treatments
+    ]
     assert found[:2] == [("a", "digits-mlp", "mlp", 30), ("b", "digits-mlp", "mlp", 2)]
     assert found[2:] == [("a", "wide", "cnn", 7), ("b", "wide", "cnn", 2)]
 
@@ -63,6 +66,9 @@ def test_all_cells_of_a_seed_come_before_the_next_seed(sweep: Callable[..., Swee
         ("preset = 'digits-mpl'", "did you mean digits-mlp?"),
         ("preset = 'nowhere.toml'", "nowhere.toml.* cannot be read"),
         ("seeds = 1\nseeds = 2", "is not TOML"),
+        ("[arms]\na = {}\nb = {from = 'c'}", "arms.b.from='c' is not one of a"),
+        ("[arms]\na = {}\nb = {from = 'a', start = 'signs=run:x'}", "arms.b.start="),
+        ("[arms]\na = {}\nb = {from = 'a', start = 'sings=final'}", "did you mean signs?"),
         ("[columns]\na = '__import__(\"os\")'", "columns.a="),
     ],
 )
@@ -96,7 +102,7 @@ def test_code_that_a_file_names_is_imported_only_if_trusted(
 
 def test_a_density_of_two_in_four_is_no_code(sweep_file: Write) -> None:
     plan = load_plan(sweep_file("[base.mask]\ndensity = 0.5\ndistribution = '2:4'"))
-    assert plan.cells[0].config.mask.distribution == "2:4"
+    assert plan.treatments[0].config.mask.distribution == "2:4"
 
 
 @pytest.mark.parametrize(

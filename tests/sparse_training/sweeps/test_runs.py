@@ -50,8 +50,8 @@ def test_workers_give_the_ledger_of_one_process_after_another(sweep: Make, here:
 def test_a_run_is_that_of_train(sweep: Make, here: Any, tmp_path: Path) -> None:
     made = sweep()
     made.run(here)
-    job, cell = made.jobs[1], made.plan.cells[1]
-    config = replace(cell.config, seed=job.seed, engine=replace(cell.config.engine, threads=1))
+    job, treatment = made.jobs[1], made.plan.treatments[1]
+    config = replace(treatment.config, seed=job.seed, engine=replace(treatment.config.engine, threads=1))
     alone = train(config, tmp_path / "alone")
     (line,) = made.ledger.at(job.address)
     assert line["metrics"]["test_loss"] == alone.test_loss
@@ -142,6 +142,54 @@ def test_sharpness_is_added_to_runs_that_lack_it(sweep: Make, here: Any) -> None
     assert sweep(text).left() == []
 
 
+TRANSPLANT = """
+preset = "digits-mlp"
+seeds = 2
+[base]
+epochs = 4
+mask.density = 0.1
+engine.device = "cpu"
+[arms]
+"late signs" = { from = "pruned", start = "signs=epoch:3,magnitudes=random" }
+"no signs" = { from = "pruned", start = "signs=random,magnitudes=random", optimizer.lr = 0.05 }
+pruned = { method.name = "gmp" }
+"""
+
+
+@pytest.mark.parametrize("keep", ["all", "none"])
+def test_a_run_may_start_from_that_of_another_arm(sweep: Make, here: Any, keep: str) -> None:
+    made = sweep(TRANSPLANT, keep=keep)
+    assert made.run(here)
+    jobs = {(job.arm, job.seed): job for job in made.jobs}
+    for seed in (0, 1):
+        order = [job.arm for job in here.performed if job.seed == seed]
+        assert order[0] == "pruned"  # though the file has it last
+        (late,), (none,) = (made.ledger.at(jobs[arm, seed].address) for arm in ("late signs", "no signs"))
+        assert late["start"]["source"] == jobs["pruned", seed].address
+        assert late["start"]["final_signs"] > 0.85 > 0.65 > none["start"]["final_signs"]
+        assert late["settings"].get("method") is None
+        assert none["settings"]["optimizer"]["lr"] == 0.05
+    if keep == "all":
+        source, run = (Run(jobs[arm, 0].folder) for arm in ("pruned", "late signs"))
+        assert run.masks() == source.masks()
+    else:
+        assert not any(job.folder.exists() for job in made.jobs)
+        assert not list((made.settings.out / "runs").iterdir())
+
+
+def test_a_start_is_made_again_where_its_source_is_gone(sweep: Make, here: Any, content: Any, tmp_path: Path) -> None:
+    whole = sweep(TRANSPLANT, out="whole")
+    whole.run(here)
+    lines = whole.ledger.path.read_text().splitlines(keepends=True)
+    (tmp_path / "part").mkdir()
+    kept = [line for line in lines if '"late signs"' not in line or '"kind": "sweep"' in line]
+    (tmp_path / "part" / "ledger.jsonl").write_text("".join(kept))
+    part = sweep(TRANSPLANT, out="part")
+    assert {job.arm for job in part.left()} == {"late signs"}
+    assert part.run(here)
+    assert content(part.ledger) == content(whole.ledger)
+
+
 def test_a_run_that_cannot_be_is_named_and_the_others_are_made(sweep: Make, here: Any, tmp_path: Path) -> None:
     masks = tmp_path / "masks"
     masks.write_bytes(b"no masks")
@@ -220,7 +268,8 @@ def test_killed_workers_and_a_killed_sweep_change_no_line(sweep: Make, here: Any
     process.wait()
     assert 8 <= lines() < 24
     _until(lambda: not _children(process.pid))
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    again = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
     assert content(killed.ledger) == content(serial.ledger)
     assert len(killed.ledger.path.read_text().splitlines()) == 25  # one a run, and one of the sweep
 

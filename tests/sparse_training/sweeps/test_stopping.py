@@ -48,9 +48,15 @@ class Drawn(Executor):
             "sweep": job.sweep,
             "arm": job.arm,
             "point": {},
-            "cell": job.cell,
+            "treatment": job.treatment,
         }
-        line |= {"seed": job.seed, "metrics": {"test_accuracy": accuracy}, "diverged": None, "flips": None}
+        line |= {
+            "seed": job.seed,
+            "metrics": {"test_accuracy": accuracy},
+            "diverged": None,
+            "flips": None,
+            "start": None,
+        }
         self._ledger.append(line | {"sharpness": None, "seconds": {"training": 0.0}})
         return [Ended(job, Ending.DONE)]
 

@@ -1,4 +1,4 @@
-"""A table pairs runs by seed and cells by grid point, says what is not resolved, and does not depend on the order."""
+"""A table pairs runs by seed and treatments by grid point, says what is not resolved, and ignores the order."""
 
 import random
 from collections.abc import Callable
@@ -29,9 +29,9 @@ ACCURACIES: Values = {
 def run_line(arm: str, lr: float, seed: int, accuracy: float | None) -> dict[str, Any]:
     metrics = None if accuracy is None else {"test_accuracy": accuracy, "train_accuracy": 90.0, "test_loss": 1.0}
     flips = {"columns": ["active", "flipped"], "layers": {"a": [10, seed], "b": [30, 1]}, "settled": 3}
-    line = {"kind": "run", "sweep": "s", "arm": arm, "point": {"lr": lr}, "seed": seed, "cell": f"{arm}{lr}"}
+    line = {"kind": "run", "sweep": "s", "arm": arm, "point": {"lr": lr}, "seed": seed, "treatment": f"{arm}{lr}"}
     line |= {"address": f"{arm}{lr}{seed}", "metrics": metrics, "diverged": None if metrics else "not finite"}
-    return line | {"flips": flips, "sharpness": None, "seconds": {"training": 1.0, "measuring": 0.0}}
+    return line | {"flips": flips, "start": None, "sharpness": None, "seconds": {"training": 1.0, "measuring": 0.0}}
 
 
 @pytest.fixture
@@ -40,11 +40,13 @@ def ledger(tmp_path: Path) -> Callable[..., Ledger]:
 
     def write(order: int = 0, name: str = "ledger.jsonl", **header: Any) -> Ledger:
         made = Ledger(tmp_path / name)
-        lines = [run_line(*cell, seed, a) for cell, values in ACCURACIES.items() for seed, a in enumerate(values)]
-        lines.append(run_line("plain", 0.1, 0, 1.0) | {"cell": "of an earlier file", "address": "old"})
+        lines = [
+            run_line(*treatment, seed, a) for treatment, values in ACCURACIES.items() for seed, a in enumerate(values)
+        ]
+        lines.append(run_line("plain", 0.1, 0, 1.0) | {"treatment": "of an earlier file", "address": "old"})
         random.Random(order).shuffle(lines)
-        cells = [[arm, {"lr": lr}, f"{arm}{lr}"] for arm, lr in ACCURACIES]
-        usual = {"against": "plain", "metric": "test_accuracy", "margin": 0.0, "stop": "", "cells": cells}
+        treatments = [[arm, {"lr": lr}, f"{arm}{lr}"] for arm, lr in ACCURACIES]
+        usual = {"against": "plain", "metric": "test_accuracy", "margin": 0.0, "stop": "", "treatments": treatments}
         columns = {"overfit": "train_accuracy - test_accuracy", "flipped %": "100 * flipped / active"}
         for line in [{"kind": "sweep", "sweep": "s", **usual, "columns": columns, **header}, *lines]:
             made.append(line)
