@@ -49,8 +49,8 @@ class SymmetricOperator(ABC):
             refuse("A v", "nan or inf", "finite", "the loss or its derivatives overflow here")
         return image
 
-    def rounding(self, v: Tensor) -> float:
-        """Estimate ‖A v − (A v in float64)‖ for a unit vector v; 0 where A is taken to be what its products say."""
+    def rounding(self, v: Tensor, size: float) -> float:
+        """Estimate ‖A v − (A v in float64)‖ for v, where ‖A v‖ is about `size`; 0 where A is exact."""
         return 0.0
 
     def in_float64(self, v: Tensor) -> Tensor:

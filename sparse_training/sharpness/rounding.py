@@ -20,7 +20,7 @@ def with_rounding(operator: SymmetricOperator, pair: Eigenpair, tol: float) -> E
     pair: its error is a bound in exact arithmetic: the residual, or less where residual²/gap is known.
     """
     target, floor = tol * abs(pair.value), FLOOR[operator.dtype] * abs(pair.value)
-    estimate = operator.rounding(pair.vector)
+    estimate = operator.rounding(pair.vector, abs(pair.value))
     if not estimate:  # an exact operator
         return replace(pair, error=max(pair.error, floor))
     error = pair.error + estimate

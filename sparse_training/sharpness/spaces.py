@@ -38,9 +38,9 @@ class FactorOperator(SymmetricOperator):
         image, g = self.hessian @ (self.w * along_m + self.m * along_w), self.hessian.gradient
         return torch.cat([self.w * image + g * along_w, self.m * image + g * along_m])
 
-    def rounding(self, v: Tensor) -> float:
+    def rounding(self, v: Tensor, size: float) -> float:
         along_m, along_w = v.chunk(2)
-        of_product = self._scale * self.hessian.rounding(self.w * along_m + self.m * along_w)
+        of_product = self._scale * self.hessian.rounding(self.w * along_m + self.m * along_w, size / self._scale)
         return of_product and of_product + float((self._gradient - self.hessian.gradient).abs().max())
 
     def in_float64(self, v: Tensor) -> Tensor:
@@ -71,8 +71,9 @@ class FlowOperator(SymmetricOperator):
     def _product(self, v: Tensor) -> Tensor:
         return self._root * (self.hessian @ (self._root * v))
 
-    def rounding(self, v: Tensor) -> float:
-        return float(self._root.max()) * self.hessian.rounding(self._root * v)
+    def rounding(self, v: Tensor, size: float) -> float:
+        largest = float(self._root.max())
+        return largest * self.hessian.rounding(self._root * v, size / largest)
 
     def in_float64(self, v: Tensor) -> Tensor:
         root = self._root.double()

@@ -53,7 +53,7 @@ def test_spaces_powers_and_pieces_measure_their_rounding() -> None:
         v = torch.linspace(-1, 1, operator.size)
         v = v / v.norm()
         difference = float(((operator @ v).double() - exact @ v.double()).norm())
-        assert 0.3 * difference <= operator.rounding(v) <= 30 * difference
+        assert 0.3 * difference <= operator.rounding(v, 0.0) <= 30 * difference
         assert (operator.in_float64(v.double()) - exact @ v.double()).norm() <= 0.05 * difference
         for solve in (lanczos, power_iteration):
             truth = lanczos(exact, tol=1e-9, max_products=3000)
@@ -75,7 +75,7 @@ def test_all_samples_are_asked_in_float64_only_near_the_tolerance(monkeypatch: p
     assert not calls
     operator = HessianOperator(model, cross_entropy, (x, y), make_masks(model, 0.5, "random", seed=0))
     before = operator.gradient_equivalents
-    assert operator.rounding(pair.vector) > 0
+    assert operator.rounding(pair.vector, pair.value) > 0
     assert operator.gradient_equivalents - before <= 1.2
     model, x, y = layernorm(15)
     assert not max_eigenvalue(model, cross_entropy, (x, y), tol=2e-6).converged
