@@ -58,6 +58,36 @@ def _row(measured: Measured, plain: np.ndarray[Any, np.dtype[np.float64]], p: fl
     }
 
 
+def controls(measured: Sequence[Measured]) -> list[Row]:
+    """One row a Sign-In arm: its paired difference from the plain layers whose rates have its mean speeds.
+
+    better than rates: whether the difference is below 0, at p < .05 after Holm's correction over these rows.
+    """
+    pairs = [(m, measured[i + 1]) for i, m in enumerate(measured) if m.arm.needs_control]
+    losses = [(own.runs.loss[:, 0], rates.runs.loss[:, 0]) for own, rates in pairs]
+    adjusted = holm([paired_p_value(*both) for both in losses])
+    rows: list[Row] = []
+    for (own, _), both, p in zip(pairs, losses, adjusted, strict=True):
+        difference = paired_interval(*both)
+        rows.append(
+            {
+                "arm": own.arm.label,
+                "rates, from input to output": _rates(own),
+                "difference from them": difference.mean,
+                "low": difference.low,
+                "high": difference.high,
+                "p (Holm)": float(p),
+                "better than rates": str(better(-difference.mean, float(p))),
+            }
+        )
+    return rows
+
+
+def _rates(measured: Measured) -> str:
+    first, *_ = measured.runs.speeds
+    return " : ".join(f"{speed / first:.2f}" for speed in measured.runs.speeds)
+
+
 def endings(measured: Sequence[Measured]) -> list[Row]:
     """One row an arm: the means of what else was measured at the end, with λ_max ± half of its 95 % interval."""
     names = dict.fromkeys(name for m in measured for name in m.runs.measures if not name.startswith(HIDDEN))
@@ -111,6 +141,9 @@ def report(problem: Problem, measured: Sequence[Measured], command: str) -> str:
         "\nHow the runs ended, in means over seeds.\n\n",
         aligned([_rounded(row) for row in endings(measured)]),
     ]
+    if table := controls(measured):
+        parts.append("\nSign-In against plain layers with rates in the ratio of its mean speeds.\n\n")
+        parts.append(aligned([_rounded(row) for row in table]))
     if table := quadrants(measured):
         parts.append("\nShare of output weights that end with the teacher's sign, by the quadrant of their start.\n\n")
         parts.append(aligned(table))

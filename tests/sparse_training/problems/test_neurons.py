@@ -18,7 +18,7 @@ from sparse_training.problems.neurons import (
     recovered,
     sharpness,
 )
-from sparse_training.problems.tables import comparison, quadrants
+from sparse_training.problems.tables import comparison, controls, quadrants
 from theory import separate_gradient, separate_loss
 
 SHORT = Neurons(steps=30, sign_samples=200)
@@ -147,6 +147,9 @@ def test_sign_in_gets_its_control_and_the_quadrants_hold_every_neuron() -> None:
     assert rows[0]["difference"] is None
     assert rows[1]["difference"] == pytest.approx((measured[1].runs.loss - measured[0].runs.loss).mean())
     assert len(quadrants(measured)) == 3
+    (row,) = controls(measured)
+    assert row["difference from them"] == pytest.approx((measured[1].runs.loss - measured[2].runs.loss).mean())
+    assert row["rates, from input to output"] == f"1.00 : {rates[1]:.2f}"
 
 
 @pytest.mark.slow
