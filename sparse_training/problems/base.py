@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sparse_training.problems.ways import PlainWay, SignInWay, Way
 
@@ -49,8 +51,8 @@ class Runs:
 
     loss: (seeds, rates), population or test loss at the end over that of the network that answers 0; at most 1, which
     stands for a run that diverged.   diverged: (seeds, rates) bool.   measures: further numbers a seed by name, each
-    (seeds, rates); nan where a number does not apply.   speeds: mean speed of each layer, from input to output.
-    cost: what the start cost, as a share of training.
+    (seeds, rates); nan where a number does not apply.   speeds: mean speed of each layer, from input to output, of
+    the runs that did not diverge.   cost: what the start cost, as a share of training.
     """
 
     loss: Array
@@ -58,6 +60,12 @@ class Runs:
     measures: Mapping[str, Array] = field(default_factory=dict)
     speeds: tuple[float, ...] = ()
     cost: float = 0.0
+
+
+def mean_speeds(speeds: Tensor, diverged: Tensor) -> tuple[float, ...]:
+    """The mean speed of each layer, from (layers, seeds, rates) and the runs that diverged (seeds, rates)."""
+    whole = ~diverged if (~diverged).any() else torch.ones_like(diverged)
+    return tuple(speeds[:, whole].mean(1).tolist())
 
 
 @dataclass(frozen=True)

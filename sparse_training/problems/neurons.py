@@ -12,7 +12,7 @@ from torch.nn.functional import mse_loss
 
 from commons.checks import choice, number
 from sparse_training.masks import Masks
-from sparse_training.problems.base import PLAIN, Arm, Array, Problem, Runs
+from sparse_training.problems.base import PLAIN, Arm, Array, Problem, Runs, mean_speeds
 from sparse_training.problems.ways import HAMWay, Layer, PlainWay, PowerWay, SignInWay, UnitSpeedWay
 from sparse_training.seeding import generator
 from sparse_training.sign_init import GRADIENT, SIGN_INITS, find_signs
@@ -92,10 +92,10 @@ class Neurons(Problem):
         a0, w0, b, v = (x.expand(*x.shape[:-1], len(rates)).contiguous() for x in (start.a, start.w, start.b, start.v))
         ways = arm.ways or (PlainWay(), PlainWay())
         w, a = (Layer(way, x, decay=self.decay) for way, x in zip(ways, (w0, a0), strict=True))
-        speeds = torch.zeros(2, dtype=torch.float64)
+        speeds = torch.zeros(2, len(seeds), len(rates), dtype=torch.float64)
         for of_a, of_w in self._gradients(a, w, b, v, seeds):
             if full:
-                speeds += torch.stack([x.way.speed(x.latents).mean() for x in (w, a)])
+                speeds += torch.stack([x.way.speed(x.latents).flatten(0, -3).mean(0) for x in (w, a)])
             a.step(of_a, lr)
             w.step(of_w, lr)
         loss: Callable[..., Tensor] = network_loss if arm.dense else separate_loss
@@ -104,7 +104,7 @@ class Neurons(Problem):
         diverged = ~(relative <= 1)
         relative = torch.where(diverged, 1.0, relative)
         measures = _measures(start, a.theta, w.theta, arm.dense) if full else {}
-        return Runs(relative.numpy(), diverged.numpy(), measures, tuple((speeds / self.steps).tolist()), cost)
+        return Runs(relative.numpy(), diverged.numpy(), measures, mean_speeds(speeds / self.steps, diverged), cost)
 
     def _start(self, arm: Arm, seeds: Sequence[int]) -> tuple[Weights, float]:
         """The start of the arm, and what it cost as a share of training."""

@@ -11,7 +11,7 @@ from torch.nn.functional import mse_loss
 
 from commons.checks import choice, number
 from sparse_training.masks import Masks
-from sparse_training.problems.base import PLAIN, Arm, Array, Problem, Runs
+from sparse_training.problems.base import PLAIN, Arm, Array, Problem, Runs, mean_speeds
 from sparse_training.problems.ways import Layer, PlainWay, SignInWay
 from sparse_training.seeding import generator
 from sparse_training.sign_init import GRADIENT, SIGN_INITS, find_signs
@@ -65,7 +65,7 @@ class ThreeLayer(Problem):
     @property
     def rates(self) -> tuple[float, ...]:  # type: ignore[override]
         """Adam's steps are about lr long whatever the gradient is, so its grid begins lower."""
-        return (0.001, 0.002, 0.004, 0.008, 0.016) if self.optimizer == "adam" else (0.01, 0.02, 0.04, 0.08, 0.16)
+        return (0.004, 0.008, 0.016, 0.032) if self.optimizer == "adam" else (0.08, 0.16, 0.32, 0.64)
 
     def arms(self) -> list[Arm]:
         uniform, layered = (SignInWay(1.0),) * 3, (SignInWay(0.25), SignInWay(0.5), SignInWay(1.0))
@@ -87,7 +87,7 @@ class ThreeLayer(Problem):
         ways = arm.ways or (PlainWay(),) * len(start)
         begin = [w[:, None].expand(-1, len(rates), -1, -1).contiguous() for w in start]
         layers = [Layer(way, w, self.optimizer, self.decay) for way, w in zip(ways, begin, strict=True)]
-        speeds = torch.zeros(len(layers))
+        speeds = torch.zeros(len(layers), len(seeds), len(rates))
         for x in self._batches(seeds):
             weights = [layer.theta.requires_grad_() for layer in layers]
             loss = (outputs(weights, x) - outputs(teacher, x)).square().mean((-1, -2)).sum() / 2
@@ -104,7 +104,7 @@ class ThreeLayer(Problem):
         diverged = ~(loss <= 1)
         measures = _measures(begin, weights, teacher, masks) if full else {}
         relative = torch.where(diverged, 1.0, loss).double().numpy()
-        return Runs(relative, diverged.numpy(), measures, tuple((speeds / self.steps).tolist()), cost)
+        return Runs(relative, diverged.numpy(), measures, mean_speeds(speeds / self.steps, diverged), cost)
 
     def _batches(self, seeds: Sequence[int]) -> Iterator[Tensor]:
         """(seeds, 1, batch, 16) inputs, each seed's from its own stream."""
@@ -193,7 +193,8 @@ def _known_start(name: str, drawn: Networks) -> Weights:
 
 
 def _mean(speed: Tensor, mask: Tensor) -> Tensor:
-    return (speed * mask).sum() / mask.expand_as(speed).sum()
+    """The mean over the active weights of each network."""
+    return (speed * mask).sum((-1, -2)) / mask.sum((-1, -2))
 
 
 def _measures(begin: Weights, end: Weights, teacher: Weights, masks: Weights) -> dict[str, Array]:

@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from sparse_training.problems import Arm, Neurons
+from sparse_training.problems.base import mean_speeds
 from sparse_training.problems.measuring import measure_arm, tune
 from sparse_training.problems.neurons import (
     QUADRANTS,
     STARTS,
     Weights,
+    _measures,
     _on_all_inputs,
     batch_gradient,
     draw,
@@ -150,6 +152,25 @@ def test_sign_in_gets_its_control_and_the_quadrants_hold_every_neuron() -> None:
     (row,) = controls(measured)
     assert row["difference from them"] == pytest.approx((measured[1].runs.loss - measured[2].runs.loss).mean())
     assert row["rates, from input to output"] == f"1.00 : {rates[1]:.2f}"
+
+
+def test_quadrants_and_flips_are_counted_from_the_start() -> None:
+    start = draw([3])
+    a, w = start.a.clone(), start.w.clone()
+    a[0], w[1, 2] = -a[0], -w[1, 2]
+    found = _measures(start, a, w, dense=False)
+    assert found["output flips"] == 1 / 8
+    assert found["input flips"] == 1 / 32
+    right, half = (start.a * start.b > 0)[:, 0, 0], ((start.w * start.v).sum(1) > 0)[:, 0, 0]
+    ends = (a * start.b > 0)[:, 0, 0]
+    for name, here in zip(QUADRANTS, (right & half, ~right & half, right & ~half, ~right & ~half), strict=True):
+        assert found[f"starts in {name}"] == here.sum()
+        assert found[f"right from {name}"] == (here & ends).sum()
+
+
+def test_speeds_leave_out_what_diverged() -> None:
+    speeds = torch.tensor([[[1.0], [torch.nan]], [[3.0], [torch.inf]]])
+    assert mean_speeds(speeds, torch.tensor([[False], [True]])) == (1, 3)
 
 
 @pytest.mark.slow
