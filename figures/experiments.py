@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sparse_training.ablation import Plan
     from sparse_training.runs.config import Config
+    from sparse_training.sweeps import Sweep
     from sparse_training.transplant import Cell
     from sparse_training.transplant.sources import SourceRun
 
@@ -44,20 +44,22 @@ class Digits:
 
     def check(self) -> None:
         """Refuse before the first step what would end a run later; raises InputError."""
-        from sparse_training.training.many import check_runs
+        from sparse_training.ablation import check_variants
         from sparse_training.transplant.plan import check_plan
 
-        jobs = [job for model in PRESETS for job in self._plan(model).jobs()]
-        check_runs([config for config, _ in jobs], [folder for _, folder in jobs], self.workers)
+        for model in PRESETS:
+            check_variants(self._sweep(model), self.workers)
         sources = [source for model in PRESETS for source in self.sources(model)]
         check_plan(sources, cells(), self._place("transplant"), self.workers)
 
     def arms(self) -> list[Trained]:
         """The arms of all models, trained or not."""
+        from sparse_training.ablation import folders_of
+
         return [
             Trained(model, arm, seed, path)
             for model in PRESETS
-            for arm, found in self._plan(model).folders().items()
+            for arm, found in folders_of(self._sweep(model)).items()
             for seed, path in found.items()
         ]
 
@@ -67,7 +69,7 @@ class Digits:
         from sparse_training.sharpness.of_run import largest_of_runs
 
         for model in PRESETS:
-            train_variants(self._plan(model), workers=self.workers, progress=partial(advance, f"training {model}"))
+            train_variants(self._sweep(model), workers=self.workers, progress=partial(advance, f"training {model}"))
         arms = self.arms()
         largest_of_runs([arm.path for arm in arms], self.device, self.workers, partial(advance, "curvature"))
         return arms
@@ -109,10 +111,10 @@ class Digits:
             for cell in cells()
         ]
 
-    def _plan(self, model: str) -> "Plan":
-        from sparse_training.ablation import ABLATIONS, Plan
+    def _sweep(self, model: str) -> "Sweep":
+        from sparse_training.ablation import ABLATIONS, sweep_of
 
-        return Plan(ABLATIONS[ABLATION](), self._config(model), range(self.seeds), self._place("runs") / model)
+        return sweep_of(ABLATIONS[ABLATION](), self._config(model), range(self.seeds), self._place("runs") / model)
 
     def _config(self, model: str) -> "Config":
         from sparse_training.runs.config import Config

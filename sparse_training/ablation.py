@@ -1,7 +1,7 @@
 """The paper's ablations as lists of variants, trained over seeds and compared in pairs with a baseline."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,12 @@ from commons.checks import choice, number
 from commons.registry import Registry
 from commons.statistics import holm, mean_interval, paired_interval, paired_p_value
 from commons.verdicts import better
-from sparse_training.runs.address import address, folder_name
 from sparse_training.runs.config import Config
-from sparse_training.runs.run import Run
-from sparse_training.training.many import Done, train_all, unique
+from sparse_training.sweeps import Plan, Settings, Sweep
+from sparse_training.sweeps.here import run_here
+from sparse_training.sweeps.job import configuration_of
+from sparse_training.sweeps.plan import Treatment
+from sparse_training.training.many import Done, check_runs, unique
 
 DENSITIES = (0.2, 0.1, 0.05)
 SCORES = ("random", "snip", "grasp", "synflow")
@@ -109,72 +111,58 @@ def initialization() -> list[Variant]:
 Folders = Mapping[str, Mapping[int, Path]]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The runs of an ablation: variants, each trained with every seed over the base configuration, in folders below
-    `runs`.
+def sweep_of(variants: Sequence[Variant], config: Config, seeds: Sequence[int], runs: Path) -> Sweep:
+    """The sweep of an ablation: variants over the base configuration, each with every seed.
 
-    The folders are named by everything that determines their runs, so that later calls find them again and another
-    configuration gets others.
+    Its ledger and its run folders lie in `runs`, under addresses, so that later calls and other ablations find them.
 
     Raises:
         InputError: no seed, two variants of one label, or a baseline that is no variant.
     """
-
-    variants: Sequence[Variant]
-    config: Config
-    seeds: Sequence[int]
-    runs: Path
-
-    def __post_init__(self) -> None:
-        number("seeds", len(self.seeds), at_least=1)
-        labels = [variant.label for variant in self.variants]
-        unique("variant", labels)
-        for variant in self.variants:
-            choice("baseline", variant.baseline, ["", *labels])
-
-    def configurations(self) -> dict[tuple[str, int], Config]:
-        """What is trained, by label and seed."""
-        chosen = {variant.label: self.config.with_set(variant.settings) for variant in self.variants}
-        return {(label, seed): replace(config, seed=seed) for label, config in chosen.items() for seed in self.seeds}
-
-    def folders(self) -> Folders:
-        """Where it is trained, by label and seed."""
-        found: dict[str, dict[int, Path]] = {}
-        for (label, seed), config in self.configurations().items():
-            folder = self.runs / folder_name(f"{label} seed {seed}", address(config))
-            found.setdefault(label, {})[seed] = folder
-        return found
-
-    def jobs(self) -> list[tuple[Config, Path]]:
-        """Each configuration with its folder."""
-        folders = self.folders()
-        return [(config, folders[label][seed]) for (label, seed), config in self.configurations().items()]
+    number("seeds", len(seeds), at_least=1)
+    labels = [variant.label for variant in variants]
+    unique("variant", labels)
+    for variant in variants:
+        choice("baseline", variant.baseline, ["", *labels])
+    treatments = tuple(Treatment(variant.label, {}, config.with_set(variant.settings)) for variant in variants)
+    return Sweep(Plan("ablation", treatments, tuple(seeds)), Settings(runs, runs / "ledger.jsonl"))
 
 
-def train_variants(plan: Plan, *, workers: int = 0, progress: Done = lambda done, total: None) -> Folders:
-    """Train every variant with every seed unless it is trained; return the folders of the runs, by label and seed.
+def folders_of(sweep: Sweep) -> Folders:
+    """Where the runs of an ablation lie, by label and seed."""
+    found: dict[str, dict[int, Path]] = {}
+    for job in sweep.jobs:
+        found.setdefault(job.arm, {})[job.seed] = job.folder
+    return found
+
+
+def check_variants(sweep: Sweep, workers: int = 0) -> None:
+    """Raise InputError, before the first step, for what would end a run later; see `check_runs`."""
+    check_runs([configuration_of(job) for job in sweep.jobs], [job.folder for job in sweep.jobs], workers)
+
+
+def train_variants(sweep: Sweep, *, workers: int = 0, progress: Done = lambda done, total: None) -> None:
+    """Train every variant with every seed unless the ledger has it.
 
     progress: called with the numbers of finished and of all runs.
 
     Raises:
-        InputError: what `check_runs` finds before the first step, or a run that fails.
+        InputError: what `check_variants` finds before the first step, or a run that fails.
     """
-    train_all(plan.jobs(), workers, progress)
-    return plan.folders()
+    check_variants(sweep, workers)
+    run_here(sweep, workers, progress)
 
 
-def ablate(variants: Sequence[Variant], folders: Folders) -> list[dict[str, Any]]:
+def ablate(variants: Sequence[Variant], sweep: Sweep) -> list[dict[str, Any]]:
     """Compare the finished runs of `train_variants`, one row a variant.
 
     A row has the test accuracy in percent with half the width of its 95 % interval, the paired difference from the
     baseline in points with its 95 % interval, the p-value after Holm's correction, and the verdict on the claim that
     the variant is better than its baseline.
     """
-    accuracies = {
-        label: [Run(folder).summary["test_accuracy"] for folder in by_seed.values()]
-        for label, by_seed in folders.items()
-    }
+    accuracies: dict[str, list[float]] = {}
+    for job in sweep.jobs:
+        accuracies.setdefault(job.arm, []).append(sweep.ledger.at(job.address)[0]["metrics"]["test_accuracy"])
     compared = [variant for variant in variants if variant.baseline]
     p_values = holm([paired_p_value(accuracies[v.label], accuracies[v.baseline]) for v in compared])
     adjusted = {variant.label: float(p) for variant, p in zip(compared, p_values, strict=True)}

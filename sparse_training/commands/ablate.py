@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from commons.cli import progress
     from commons.files import output_directory, output_file, write_csv, write_text
     from commons.tables import aligned
-    from sparse_training.ablation import ABLATIONS, Plan, ablate, train_variants
+    from sparse_training.ablation import ABLATIONS, ablate, sweep_of, train_variants
     from sparse_training.runs.address import slug
     from sparse_training.training.loop import PreemptedError
 
@@ -50,15 +50,16 @@ def run(args: argparse.Namespace) -> int:
     with bar:
         task = bar.add_task(args.name, total=None)
         try:
-            folders = train_variants(
-                Plan(variants, config, range(args.seeds), runs / name),
+            sweep = sweep_of(variants, config, range(args.seeds), runs)
+            train_variants(
+                sweep,
                 workers=args.workers,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
         except PreemptedError as stopped:
             print(stopped, file=sys.stderr)
             return os.EX_TEMPFAIL
-    rows = ablate(variants, folders)
+    rows = ablate(variants, sweep)
     table = aligned(rows)
     chosen = [*(["--preset", args.preset] if args.preset else []), "--seeds", str(args.seeds)]
     chosen += [word for option in OPTIONS if option in args for word in (f"--{option}", str(getattr(args, option)))]

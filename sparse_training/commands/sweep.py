@@ -124,26 +124,30 @@ def _told(sweep: "Sweep") -> str:
 
 def _make(sweep: "Sweep", args: argparse.Namespace) -> int:
     """Make the runs, with a line on stderr for each that ends, and a bar on a terminal."""
-    import signal
+    import os
+    import time
 
     from commons.files import output_directory
     from sparse_training.sweeps.progress import Reporter, moment
 
     output_directory("out", args.out)
     until = None if args.until is None else moment("until", args.until)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with _executor(args) as executor, Reporter(executor.slots) as reporter:
         complete = sweep.run(executor, until, reporter)
     for address, reason in sweep.failed.items():
         print(f"run {address} failed: {reason}", file=sys.stderr)
     if not complete:
-        print("time is over; the same command goes on", file=sys.stderr)
+        over = until is not None and time.time() >= until
+        print(f"{'time is over' if over else 'stopped by a signal'}; the same command goes on", file=sys.stderr)
+        return 0 if over else os.EX_TEMPFAIL
     return 1 if sweep.failed else 0
 
 
 def _executor(args: argparse.Namespace) -> "Executor":
     """Where the runs are made."""
-    workers = args.workers or _usual_workers(args.processes)
+    from sparse_training.sweeps.local import Local, usual_workers
+
+    workers = args.workers or usual_workers(args.processes)
     if args.on == "ray":
         from sparse_training.sweeps.ray import Ray
 
@@ -152,8 +156,6 @@ def _executor(args: argparse.Namespace) -> "Executor":
         from sparse_training.sweeps.slurm import Slurm
 
         return Slurm(args.workers or MOST_JOBS, args.out / "slurm", _slurm_parameters(args))
-    from sparse_training.sweeps.local import Local
-
     return Local(workers)
 
 
@@ -165,13 +167,3 @@ def _slurm_parameters(args: argparse.Namespace) -> dict[str, object]:
     found |= {"slurm_partition": args.partition} if args.partition else {}
     found |= {"gpus_per_node": int(args.gpus)} if args.gpus else {}
     return found | parse_settings(args.slurm)
-
-
-def _usual_workers(processes: int) -> int:
-    """One run a core; on a machine with a GPU one for three cores, as one GPU serves several small runs."""
-    import os
-
-    import torch
-
-    cores = os.cpu_count() or 1
-    return max(1, cores // (3 if torch.cuda.is_available() else 1) // processes)

@@ -15,6 +15,7 @@ from sparse_training.sweeps.executor import Executor
 from sparse_training.sweeps.job import Ending, Job, adopted, done, thin
 from sparse_training.sweeps.ledger import Ledger
 from sparse_training.sweeps.plan import Plan, Treatment
+from sparse_training.training.loop import preemption
 
 ATTEMPTS = 3  # a run whose worker dies this often without an epoch in between is given up
 BUSY_SECONDS = 5.0  # until a run that another process trains is looked at again
@@ -127,27 +128,28 @@ class Sweep:
         look: Callable[["Sweep"], object] = lambda sweep: None,
         seconds: float = 1.0,
     ) -> bool:
-        """Make what is left; returns whether nothing is left, False if `until` (Unix time) came first.
+        """Make what is left; returns whether nothing is left, False if `until` (Unix time) or SIGTERM came first.
 
         look: called when something has ended and at least every `seconds`.
         """
         self._begin()
-        while True:
-            self.ledger.refresh()
-            self._submit(executor)
-            look(self)
-            if not self.running and not self.left():
-                for source in {job.source for job in self.jobs if job.source}:
-                    thin(self.settings.out / "runs" / source, self.settings.keep)
-                return True
-            if until is not None and time.time() >= until:
-                executor.stop()
-                self.running.clear()
+        with preemption() as asked:
+            while True:
                 self.ledger.refresh()
-                return not self.left()
-            for ended in executor.wait(seconds):
-                del self.running[ended.job.address]
-                self._after(ended.job, ended.ending, ended.reason)
+                self._submit(executor)
+                look(self)
+                if not self.running and not self.left():
+                    for source in {job.source for job in self.jobs if job.source}:
+                        thin(self.settings.out / "runs" / source, self.settings.keep)
+                    return True
+                if asked.is_set() or (until is not None and time.time() >= until):
+                    executor.stop()
+                    self.running.clear()
+                    self.ledger.refresh()
+                    return not self.left()
+                for ended in executor.wait(seconds):
+                    del self.running[ended.job.address]
+                    self._after(ended.job, ended.ending, ended.reason)
 
     def _begin(self) -> None:
         """Say in the ledger what the plan's table is, and give what the ledger has already its name and its place."""

@@ -70,6 +70,14 @@ class Job:
         return Path(self.out) / self.address
 
 
+def configuration_of(job: Job) -> "Config":
+    """The complete configuration of a job, without the start that may come from another run."""
+    from sparse_training.runs.config import Config
+    from sparse_training.runs.toml import from_toml
+
+    return Config.from_tree(from_toml(job.toml, job.address))
+
+
 def done(record: Record, sharpness: int) -> bool:
     """Whether a line says all that is asked: a diverged run has no sharpness."""
     return not sharpness or record["diverged"] is not None or (record["sharpness"] or {}).get("samples") == sharpness
@@ -116,13 +124,11 @@ def thin(folder: Path, keep: str) -> None:
 
 def _record(job: Job) -> Record:
     """Train, unless that is done, and measure."""
-    from sparse_training.runs.config import Config
     from sparse_training.runs.run import Run
-    from sparse_training.runs.toml import from_toml
     from sparse_training.sweeps.addresses import RESULTS_VERSION, changed
     from sparse_training.training.loop import NonFiniteError
 
-    config, diverged = Config.from_tree(from_toml(job.toml, job.address)), None
+    config, diverged = configuration_of(job), None
     job.folder.parent.mkdir(parents=True, exist_ok=True)
     start = _start(job) if job.source else None
     if start is not None:

@@ -21,6 +21,17 @@ SAVING_SECONDS = 60  # for a run to save its state when it is stopped
 Perform = Callable[[Job], tuple[Ending, str]]
 
 
+def usual_workers(processes: int = 1) -> int:
+    """One run a core; on a machine with a GPU one for three cores, as one GPU serves several small runs.
+
+    processes: of each run.
+    """
+    import torch
+
+    cores = os.cpu_count() or 1
+    return max(1, cores // (3 if torch.cuda.is_available() else 1) // processes)
+
+
 class Local(Executor):
     """A pool of `slots` processes. work: what a process does with a job; must be importable."""
 

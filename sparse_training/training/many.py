@@ -1,4 +1,4 @@
-"""Train many runs over processes, and find out before the first step whether all of them can be trained."""
+"""Find out, before the first step, whether all of many runs can be trained."""
 
 import importlib.util
 import shutil
@@ -10,7 +10,6 @@ from torch import nn
 
 from commons.checks import InputError, number, refuse
 from commons.files import output_directory
-from commons.parallel import run_jobs
 from sparse_training import data as datasets
 from sparse_training import models
 from sparse_training.masks import EmptyLayer
@@ -21,22 +20,6 @@ from sparse_training.training.setup import chosen_device
 Done = Callable[[int, int], object]
 BYTES_OF_NETWORK = 5  # a parameter: float32 and a byte of its mask
 BYTES_OF_STATES = 3 * 17  # a parameter: three states of two factors, their momenta and a mask, while a run goes on
-
-
-def train_all(runs: Sequence[tuple[Config, Path]], workers: int = 0, done: Done = lambda finished, total: None) -> None:
-    """Train what is not finished yet, each configuration in the folder that its address names.
-
-    done: called with the numbers of finished and of all runs.
-
-    Raises:
-        InputError: what `check_runs` finds before the first step, or a run that fails.
-    """
-    check_runs([config for config, _ in runs], [folder for _, folder in runs], workers)
-    missing = [(config, folder) for config, folder in runs if not (folder / "summary.json").exists()]
-    there = len(runs) - len(missing)
-    done(there, len(runs))
-    for finished, _ in enumerate(run_jobs(train_one, missing, workers), start=there + 1):
-        done(finished, len(runs))
 
 
 def train_one(config: Config, folder: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from commons import InputError
 from sparse_training.__main__ import parser
-from sparse_training.ablation import ABLATIONS, Plan, Variant, ablate, train_variants
+from sparse_training.ablation import ABLATIONS, Variant, ablate, folders_of, sweep_of, train_variants
 from sparse_training.runs.config import Config
 from sparse_training.runs.run import Run
 
@@ -29,10 +29,12 @@ def test_ablations_name_settings_and_baselines_that_exist(name: str) -> None:
 
 
 def test_an_ablation_compares_seed_by_seed(tmp_path: Path) -> None:
-    folders = train_variants(Plan(PAIR, short(), [0, 1, 2], tmp_path), workers=1)
+    sweep = sweep_of(PAIR, short(), [0, 1, 2], tmp_path)
+    train_variants(sweep, workers=1)
+    folders = folders_of(sweep)
     found = [[Run(folders[label][seed]).summary["test_accuracy"] for seed in range(3)] for label in "ab"]
     assert [Run(folders["b"][seed]).config.seed for seed in range(3)] == [0, 1, 2]
-    rows = ablate(PAIR, folders)
+    rows = ablate(PAIR, sweep)
     assert rows[0]["accuracy %"] == pytest.approx(sum(found[0]) / 3, abs=1e-3)
     assert rows[0]["better"] is None
     assert rows[1]["difference"] == pytest.approx(sum(b - a for a, b in zip(*found, strict=True)) / 3, abs=2e-3)
@@ -40,9 +42,11 @@ def test_an_ablation_compares_seed_by_seed(tmp_path: Path) -> None:
     assert rows[1]["better"] == ("disagrees" if rows[1]["p (Holm)"] < 0.05 else "not resolved")
 
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("summary.json")}
-    assert train_variants(Plan(PAIR, short(), [0, 1, 2], tmp_path), workers=1) == folders
+    again = sweep_of(PAIR, short(), [0, 1, 2], tmp_path)
+    train_variants(again, workers=1)
+    assert folders_of(again) == folders
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("summary.json")} == written
-    others = train_variants(Plan(PAIR[:1], short("batch_size=256"), [0], tmp_path), workers=1)
+    others = folders_of(sweep_of(PAIR[:1], short("batch_size=256"), [0], tmp_path))
     assert others["a"][0] != folders["a"][0]  # another configuration in the same place is another run
 
 
@@ -59,7 +63,7 @@ def test_what_cannot_be_trained_or_compared_is_refused_before_any_work(
     variants: list[Variant], seeds: list[int], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=message):
-        train_variants(Plan(variants, short(), seeds, tmp_path / "runs"))
+        train_variants(sweep_of(variants, short(), seeds, tmp_path / "runs"))
     assert not list(tmp_path.rglob("config.toml"))
 
 

@@ -1,0 +1,32 @@
+"""Make all runs of a sweep on this machine, for callers that need every one of them."""
+
+from collections.abc import Callable
+
+from commons.checks import InputError
+from sparse_training.sweeps.execute import Sweep
+from sparse_training.sweeps.local import Local, usual_workers
+from sparse_training.training.loop import PreemptedError
+
+Done = Callable[[int, int], object]
+
+
+def run_here(sweep: Sweep, workers: int = 0, done: Done = lambda finished, total: None) -> None:
+    """Make what the ledger lacks in `workers` processes, 0 for one a core.
+
+    done: called with the numbers of finished and of all runs.
+
+    Raises:
+        InputError: a run failed or diverged; all others are made.
+        PreemptedError: SIGTERM or SIGUSR1 came; the states are saved.
+    """
+    total = len({job.address for job in sweep.jobs})
+    with Local(workers or usual_workers()) as executor:
+        complete = sweep.run(executor, look=lambda sweep: done(len(sweep.finished()), total), seconds=0.5)
+    for reason in sweep.failed.values():
+        raise InputError(reason)
+    if not complete:
+        raise PreemptedError("stopped by a signal; the same call goes on")
+    for job in sweep.jobs:
+        diverged = sweep.ledger.at(job.address)[0]["diverged"]
+        if diverged is not None:
+            raise InputError(f"{job.arm}, seed {job.seed}: {diverged}")
