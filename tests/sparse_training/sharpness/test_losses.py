@@ -134,7 +134,9 @@ def over_tokens(output: Tensor, y: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    "loss", [cross_entropy, nn.CrossEntropyLoss(), nn.CrossEntropyLoss(label_smoothing=0.1)], ids=repr
+    "loss",
+    [cross_entropy, nn.CrossEntropyLoss(), nn.CrossEntropyLoss(label_smoothing=0.1)],
+    ids=["function", "module", "smoothed"],
 )
 def test_padded_tokens_count_by_token(loss: Callable[..., Tensor]) -> None:
     torch.manual_seed(0)
