@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sparse_training.runs import save_network as save_network
     from sparse_training.sharpness import HessianOperator as HessianOperator
     from sparse_training.sharpness import max_eigenvalue as max_eigenvalue
+    from sparse_training.sign_init import find_signs as find_signs
+    from sparse_training.sign_init import set_signs as set_signs
     from sparse_training.signs import SignTracker as SignTracker
     from sparse_training.training import NonFiniteError as NonFiniteError
     from sparse_training.training import PreemptedError as PreemptedError
@@ -35,6 +37,7 @@ _HOME = {
     "reparam": ["HAM", "PILoT", "SignIn", "Sparse", "Spred", "sparsify"],
     "runs": ["Config", "Run", "load_network", "save_network"],
     "sharpness": ["HessianOperator", "max_eigenvalue"],
+    "sign_init": ["find_signs", "set_signs"],
     "signs": ["SignTracker"],
     "training": ["NonFiniteError", "PreemptedError", "Summary", "train"],
 }

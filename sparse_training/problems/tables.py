@@ -175,7 +175,7 @@ def _record(m: Measured) -> Mapping[str, Any]:
         "speeds": list(m.runs.speeds),
         "cost": m.runs.cost,
         "measures": {
-            name: [None if math.isnan(value) else value for value in values.tolist()]
+            name: [None if math.isnan(value) else value for value in values.ravel().tolist()]
             for name, values in m.runs.measures.items()
         },
     }

@@ -1,11 +1,13 @@
 """The problem of three layers: its draws, its training against a plain torch loop, and its starts."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from sparse_training.problems import ThreeLayer, three_layer
+from sparse_training.problems import Measured, ThreeLayer, three_layer, write_report
 from sparse_training.problems.three_layer import SIZES, STARTS, TEST, _known_start, draw, outputs
 from sparse_training.seeding import generator
 
@@ -37,7 +39,8 @@ def test_training_is_that_of_a_plain_loop(optimizer: str) -> None:
     weights = [w[0].clone().requires_grad_() for w in drawn.student]
     engine = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[optimizer](weights, lr=lr)
     x = torch.randn(12, 32, SIZES[0], generator=generator(seed, "three-layer", "batches"))
-    for batch in x:
+    for step, batch in enumerate(x):
+        engine.param_groups[0]["lr"] = lr * (1 - step / 12)
         engine.zero_grad()
         ((outputs(weights, batch) - outputs(teacher, batch)).square().mean() / 2).backward()
         for weight, mask in zip(weights, drawn.masks, strict=True):
@@ -92,3 +95,14 @@ def test_at_the_teacher_there_is_nothing_left_to_learn() -> None:
     assert exact.item() == 0
     zero = problem._test_loss([0 * w[:, None] for w in drawn.teacher], [w[:, None] for w in drawn.teacher], [0])
     assert zero.item() == 1
+
+
+def test_a_report_is_named_by_the_words_of_its_settings(tmp_path: Path) -> None:
+    problem = replace(SHORT, optimizer="adam")
+    runs = problem.run(ARMS["plain"], [0, 1], [0.02], full=True)
+    measured = [Measured(ARMS[label], 0.02, {0.02: 0.5}, runs) for label in ("plain", "true signs")]
+    text = write_report(problem, measured, "command", tmp_path)
+    assert (tmp_path / "problem-three-layer-adam.md").read_text(encoding="utf-8") == text
+    assert (tmp_path / "problem-three-layer-adam.csv").exists()
+    record = json.loads((tmp_path / "problem-three-layer-adam.json").read_text(encoding="utf-8"))
+    assert record["arms"][1]["measures"]["flips, layer 1"] == runs.measures["flips, layer 1"].ravel().tolist()
