@@ -64,7 +64,10 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the runs, or say how far they are, or print the table."""
-    action, file = args.words if len(args.words) > 1 and args.words[0] in ACTIONS else ("", args.words[0])
+    from commons.checks import choice
+
+    *actions, file = args.words
+    action = choice("sweep", " ".join(actions), ACTIONS) if actions else ""
     if action == "table":
         print(_table(file, args), end="")
         return 0

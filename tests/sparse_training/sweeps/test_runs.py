@@ -241,7 +241,7 @@ def test_the_command(sweep_file: Callable[..., Path], tmp_path: Path, capsys: py
     assert len(Ledger(tmp_path / "out" / "ledger.jsonl").runs()) == 6
     parser().execute(["sweep", "status", file, "--out", out, "--set", "epochs=1"])
     assert "6 done, 0 left" in capsys.readouterr().out
-    for wrong in (["sweep", file], ["sweep", file, "--out", out, "--until", "soon"]):
+    for wrong in (["sweep", file], ["sweep", file, "--out", out, "--until", "soon"], ["sweep", "stauts", file]):
         with pytest.raises(SystemExit):
             parser().execute(wrong)
         assert capsys.readouterr().err.count("\n") == 1
