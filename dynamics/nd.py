@@ -64,6 +64,8 @@ def integrate_nd(
     rtol = checked_rtol(rtol, atol, arrival, max_steps, dtype)
     check_device(device)
     check_flow(flow)
+    if flow.exponent != 2:
+        refuse("flow", flow, "a gradient flow: sign descent conserves nothing for d > 1 and slides along its kinks")
     if flow.a.order != 1 or flow.w.order != 1:
         refuse("flow", flow, "a flow whose charts are regular at 0, which d > 1 asks for")
     a, w = finite("a0", a0), finite("w0", w0)

@@ -24,7 +24,7 @@ DEFAULT_RTOL = {torch.float64: 1e-6, torch.float32: 1e-5}
 CLOSE, CLOSEST, AT_SADDLE = 2e-2, 1e-5, 1e-8
 TIGHT = 1e-12
 WORTH_COMPILING = 1 << 22
-# The slopes of a chart that reaches zero are not differentiable there, and the error is underestimated that far.
+# Where a field is not differentiable, as at w = 0 in a chart that reaches it, the error is underestimated that far.
 AT_A_KINK = 1e-2
 
 
@@ -50,7 +50,7 @@ def default_horizon(flow: Flow, arrival: float = ARRIVAL) -> float:
     4/arrival in units of the slower rate at the saddle; 4/arrival³ where a chart is not regular there, so that weights
     approach zero by power laws.
     """
-    if flow.a.order != 1 or flow.w.order != 1:
+    if flow.a.order != 1 or flow.w.order != 1 or flow.exponent < 2:
         return 4 / arrival**3
     return 4 / (arrival * min(1.0, *(float(chart.metric(np.zeros(1))[0]) for chart in (flow.a, flow.w))))
 
@@ -69,7 +69,7 @@ def integrate(
     dtype: torch.dtype = torch.float64,
     fuse: bool | None = None,
 ) -> Trajectories:
-    """Integrate the population flow dθ/dt = −g(θ)∇L from each start until an event decides it.
+    """Integrate the population flow dθ/dt = −g(θ)∇L, or sign descent, from each start until an event decides it.
 
     a0, w0: finite arrays that broadcast.
     horizon: flow time, a number or an array that broadcasts with the starts; None is `default_horizon`.
@@ -200,7 +200,7 @@ def follow(field: HalfPlane, starts: Starts, limits: Limits, *, fuse: bool = Fal
     A trajectory that passes the saddle closely is integrated again, more closely.
     """
     system = planar(field)
-    if field.order < 1:
+    if field.rough:
         finest = 10 * float(torch.finfo(starts.state.dtype).eps)
         limits = replace(limits, rtol=max(limits.rtol * AT_A_KINK, finest), atol=limits.atol * AT_A_KINK)
     out = march(system, starts, replace(limits, near=CLOSE * field.spread(list(starts.parameters))), fuse=fuse)

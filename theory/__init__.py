@@ -19,17 +19,26 @@ if TYPE_CHECKING:
     from theory.discrete import beta_under_weight_decay as beta_under_weight_decay
     from theory.discrete import escape_learning_rate as escape_learning_rate
     from theory.flows import FLOWS as FLOWS
+    from theory.flows import HAM as HAM
     from theory.flows import ChartFlow as ChartFlow
     from theory.flows import Flow as Flow
+    from theory.flows import LayerRates as LayerRates
     from theory.flows import Power as Power
+    from theory.flows import SignDescent as SignDescent
     from theory.flows import SignIn as SignIn
+    from theory.flows import SignInSignDescent as SignInSignDescent
     from theory.flows import Standard as Standard
+    from theory.flows import UnitSpeed as UnitSpeed
     from theory.invariants import fate as fate
     from theory.invariants import invariant as invariant
     from theory.invariants import limit_point as limit_point
     from theory.invariants import margin as margin
     from theory.invariants import recovers as recovers
     from theory.invariants import separatrix as separatrix
+    from theory.metrics import Hypentropy as Hypentropy
+    from theory.metrics import Hyperbolic as Hyperbolic
+    from theory.metrics import MetricChart as MetricChart
+    from theory.metrics import Scaled as Scaled
     from theory.network import network_gradient as network_gradient
     from theory.network import network_loss as network_loss
     from theory.network import separate_gradient as separate_gradient
@@ -63,7 +72,11 @@ _HOME = {
     "theorems": ["THEOREMS", "THEOREM_5_1", "THEOREM_5_2", "THEOREM_5_4"],
     "invariants": ["fate", "invariant", "limit_point", "margin", "recovers", "separatrix"],
     "charts": ["Chart", "Identity", "Product", "SignedPower"],
-    "flows": ["FLOWS", "ChartFlow", "Flow", "Power", "SignIn", "Standard"],
+    "flows": [
+        *("FLOWS", "HAM", "ChartFlow", "Flow", "LayerRates", "Power", "SignDescent", "SignIn", "SignInSignDescent"),
+        *("Standard", "UnitSpeed"),
+    ],
+    "metrics": ["Hyperbolic", "Hypentropy", "MetricChart", "Scaled"],
     "redistribution": ["metric", "mirror_step", "reset"],
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}

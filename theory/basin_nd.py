@@ -16,6 +16,7 @@ def invariant_nd(a: ArrayLike, w: ArrayLike, flow: Flow) -> Array:
 
     a: (...,), w: (..., d), finite.   Returns float64 (...,).
     """
+    _check(flow)
     a, w = _shaped(a, w)
     return np.asarray(flow.unit * (flow.a.radius(a) ** 2 - (flow.w.radius(w) ** 2).sum(-1)))
 
@@ -31,6 +32,7 @@ def recovers_nd(a0: ArrayLike, w0: ArrayLike, flow: Flow) -> NDArray[np.bool_]:
     Raises:
         InputError: shapes that do not fit, or a chart whose metric falls with |θ| or is not regular at 0.
     """
+    _check(flow)
     for chart in (flow.a, flow.w):
         if not _rises(chart):
             refuse("flow", flow, "a flow whose metrics are regular at 0 and do not fall as |θ| grows")
@@ -41,6 +43,12 @@ def recovers_nd(a0: ArrayLike, w0: ArrayLike, flow: Flow) -> NDArray[np.bool_]:
         size = largest * np.sqrt(np.square(radii / largest[..., None]).sum(-1))  # squares of radii could overflow
     opposite = (w[..., 1:] == 0).all(-1) & (w[..., 0] <= 0)
     return np.asarray(~opposite & ((a >= 0) | (np.abs(flow.a.radius(a)) < size)))
+
+
+def _check(flow: Flow) -> None:
+    """InputError for sign descent, which conserves nothing where d > 1."""
+    if flow.exponent != 2:
+        refuse("flow", flow, "a gradient flow, which sign descent is not")
 
 
 def _rises(chart: Chart) -> bool:

@@ -24,7 +24,7 @@ class Chart(ABC):
     """A weight θ written as φ(u), where φ is odd and increasing.
 
     Gradient flow in u moves the weight by dθ/dt = −g(θ) ∂L/∂θ with the metric g = φ′(u)². A subclass gives `chart`,
-    and the rest follows:
+    and the rest follows; a subclass of `theory.MetricChart` gives g(θ) instead, and needs no u:
 
     - The energy is E(θ) = 2∫₀^θ s/g(s) ds. The flow of a neuron conserves E(a) − E(w), each in the chart of its layer.
     - The radius is ρ(θ) = sign(θ)√E(θ). Seen in radii the basin of every flow is the same: w > 0 and ρ(w) + ρ(a) > 0.
@@ -55,6 +55,11 @@ class Chart(ABC):
         return self._derived.order
 
     @property
+    def smooth(self) -> bool:
+        """Whether g is smooth at θ = 0; where it is not, quadrature stops there and goes on."""
+        return True
+
+    @property
     def passes_zero(self) -> bool:
         """Whether a weight that the loss pushes towards zero goes through it. It does not where φ′(0) = 0."""
         return self.order <= 1
@@ -71,6 +76,10 @@ class Chart(ABC):
         phi = str(self.chart(sp.Symbol("u", real=True)))
         return {"name": type(self).__name__, "phi": phi, **parameters_of(self)}
 
+    def formula(self, weight: str) -> str:
+        """The chart as a formula for a weight of that name, for legends: "w = u^3 + u"."""
+        return f"{weight} = {self.describe()['phi']}".replace("**", "^")
+
     def metric_expression(self, theta: "sp.Expr") -> "sp.Expr":
         """g(θ) as a SymPy expression in θ.
 
@@ -82,6 +91,10 @@ class Chart(ABC):
     def metric(self, theta: Array) -> Array:
         """g(θ), elementwise."""
         return self._derived.metric(theta)
+
+    def orbit_metric(self, theta: Array) -> Array:
+        """2θ/E′(θ), elementwise, which is g(θ) for gradient flow: the metric that has these orbits."""
+        return self.metric(theta)
 
     def radius(self, theta: Array) -> Array:
         """ρ(θ) = sign(θ)√E(θ), elementwise."""

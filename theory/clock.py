@@ -92,7 +92,12 @@ class Clock:
 
     def duration(self, rate: "Rate", start: Array, end: Array) -> Array:
         """The time from one coordinate of a stage to another; `rate` is that of the stage, such as `early`."""
+        if self.flow.a.smooth or rate is not early:
+            return self._integral(rate, start, end)
+        crossing = np.where(self.c < 0, np.minimum(np.maximum(start, 0.0), end), end)  # where a = 0
+        return self._integral(rate, start, crossing) + self._integral(rate, crossing, end)
 
+    def _integral(self, rate: "Rate", start: Array, end: Array) -> Array:
         def integrand(x: Array, rows: NDArray[np.intp]) -> Array:
             shape = x.shape
             spread = np.repeat(rows, shape[1])

@@ -20,13 +20,15 @@ U = sp.Symbol("u", real=True)
 TOLERANCE = 1e-12
 LARGEST_LATENT = 1e150
 PROBES = (-2.6, -0.3, 0.1, 2.2)
+SMOOTHING = 8
 
 
 class Derived:
     """What follows from the expressions θ = φ(u) and g(u) of one chart, both in the symbol `U`.
 
     energy: E(u) = 2∫₀^u φφ′/g as a SymPy expression, or None where SymPy cannot integrate it.
-    exactness: "symbolic" or "quadrature".   order: the e of θ ~ ±|u|^e at 0, which is 1 where φ′(0) > 0.
+    exactness: "symbolic" or "quadrature".
+    order: the e of θ ~ ±|u|^e at 0, which is 1 where φ′(0) > 0; where g is not φ′², the e of g ~ |θ|^{2 − 2/e}.
 
     Raises:
         InputError: φ is not 0 at u = 0, or not odd.
@@ -37,8 +39,10 @@ class Derived:
         if sp.limit(self.theta, U, 0) != 0:
             raise InputError(f"chart={self.theta} is not 0 at u=0")
         slope = self.theta.diff(U)
-        positive = sp.Symbol("u", positive=True)
-        self.order = float(sp.limit((U * slope / self.theta).subs(U, positive), positive, 0, "+"))
+        self.order = _exponent(self.theta)
+        if self.speed != slope**2:
+            growth = _exponent(self.speed) / self.order
+            self.order = 2 / (2 - growth) if growth < 2 else np.inf
         if sp.simplify(self.theta + self.theta.subs(U, -U)) != 0:
             raise InputError(f"chart={self.theta} is not odd in u")
         integrand = sp.simplify(2 * self.theta * slope / self.speed)
@@ -82,15 +86,21 @@ class Derived:
 
     def latent(self, theta: Array) -> Array:
         """The u of each θ; InputError where θ is outside the range of φ."""
+        if self.theta == U:
+            return np.asarray(theta, dtype=np.float64)
         return self._solve(partial(self._value, self._theta), partial(self._value, self._slope), theta)
 
     def _closed_form(self, integrand: sp.Expr) -> tuple[sp.Expr | None, float]:
         """(E(u), the least |u| from which on it agrees with quadrature), or (None, inf) where it nowhere does."""
-        energy = sp.integrate(integrand, U)
+        if integrand.has(sp.Abs):  # the energy is even, and without absolute values SymPy integrates more
+            positive = sp.Symbol("u", positive=True)
+            energy = sp.integrate(sp.simplify(integrand.subs(U, positive)), positive).subs(positive, U)
+        else:
+            energy = sp.integrate(integrand, U)
         if energy.has(sp.Integral):
             return None, np.inf
         energy = sp.simplify(energy - energy.subs(U, 0)).subs(U, sp.Abs(U))
-        points = 2.0 ** np.arange(3, -20, -1)
+        points = 2.7 * 2.0 ** np.arange(2, -21, -1)  # no powers of 2, at which little is rounded
         numeric = sp.lambdify(U, energy, "numpy")
         with np.errstate(all="ignore"):
             for u in points:
@@ -109,7 +119,16 @@ class Derived:
         return self._value(self._integrand, u) / (2 * self._radius(u))
 
     def _quadrature(self, u: Array) -> Array:
-        energy, error = integrate(lambda x, rows: self._value(self._integrand, x), np.zeros(u.shape), u)
+        power = 1 if self.order == 1 else SMOOTHING  # u = v^power makes an integrand smooth at 0
+
+        def integrand(v: Array, rows: NDArray[np.intp]) -> Array:
+            if power == 1:
+                return self._value(self._integrand, v)
+            inner = self._value(self._integrand, np.sign(v) * np.abs(v) ** power)
+            return np.asarray(inner * power * np.abs(v) ** (power - 1))
+
+        ends = u if power == 1 else np.sign(u) * np.abs(u) ** (1 / power)
+        energy, error = integrate(integrand, np.zeros(u.shape), ends)
         if np.any(error > TOLERANCE * energy):
             raise InputError(f"chart={self.theta} has an energy that quadrature does not resolve to {TOLERANCE:g}")
         return energy
@@ -138,3 +157,10 @@ class Derived:
                 high = np.where(far, high / 2, high)
             root = increasing_root(excess, high / 2, high)
         return (sign * np.where(size == 0, 0.0, root)).reshape(target.shape)
+
+
+def _exponent(expression: sp.Expr) -> float:
+    """The e of expression ~ |u|^e at u = 0."""
+    positive = sp.Symbol("u", positive=True)
+    here = expression.subs(U, positive)
+    return float(sp.limit(sp.simplify(positive * here.diff(positive) / here), positive, 0, "+"))

@@ -9,13 +9,18 @@ import numpy as np
 from theory.arrays import Array
 from theory.charts import Chart, Identity, Product
 from theory.flows import Flow
+from theory.metrics import Hypentropy, Scaled
 
 DIGITS = 256  # binary digits of a square root beyond those of its integer part
 
 
 def has_exact_energies(flow: Flow) -> bool:
-    """Whether both charts are `Identity` or `Product`, whose energies are θ² and ½(√(4θ² + β²) − β)."""
-    return all(type(chart) in (Identity, Product) for chart in (flow.a, flow.w))
+    """Whether both charts are `Identity`, `Product` or `Hypentropy`, at any rate: 2E = √A − B with rational A and B."""
+    return all(_is_exact(chart) for chart in (flow.a, flow.w))
+
+
+def _is_exact(chart: Chart) -> bool:
+    return _is_exact(chart.inner) if isinstance(chart, Scaled) else type(chart) in (Identity, Product, Hypentropy)
 
 
 def exact_excess(a: Array, w: Array, flow: Flow) -> Array:
@@ -30,7 +35,7 @@ def exact_excess(a: Array, w: Array, flow: Flow) -> Array:
 
 def _excess(a: float, w: float, flow: Flow) -> float:
     (root_a, beta_a), (root_w, beta_w) = _rational(flow.a, a), _rational(flow.w, w)
-    # Twice an energy is √A − β. The sign is that of √A_w + β_a against √A_a + β_w, and so of their squares.
+    # Twice an energy is √A − B. The sign is that of √A_w + β_a against √A_a + β_w, and so of their squares.
     sign = _sign(4 * beta_a**2 * root_w, 4 * beta_w**2 * root_a, root_a + beta_w**2 - root_w - beta_a**2)
     try:
         size = abs(float(_root(root_w) - _root(root_a) - beta_w + beta_a)) / 2
@@ -40,7 +45,13 @@ def _excess(a: float, w: float, flow: Flow) -> float:
 
 
 def _rational(chart: Chart, theta: float) -> tuple[Fraction, Fraction]:
-    """(A, β) with 2E(θ) = √A − β."""
+    """(A, B) with 2E(θ) = √A − B."""
+    if isinstance(chart, Scaled):
+        root, rest = _rational(chart.inner, theta)
+        return root / Fraction(chart.rate) ** 2, rest / Fraction(chart.rate)
+    if isinstance(chart, Hypentropy):
+        square = Fraction(chart.beta) ** 2
+        return square * (4 * Fraction(theta) ** 2 + square), square
     if isinstance(chart, Product):
         beta = Fraction(chart.beta)
         return 4 * Fraction(theta) ** 2 + beta**2, beta

@@ -136,7 +136,7 @@ def orbit(angle: Array, c: Array) -> tuple[Array, Array]:
 
 
 def growth(a: Array, w: Array, flow: Flow) -> Array:
-    """The rate ½(a²g_w + w²g_a) of the product z = aw, which obeys dz/dt = (1 − z)·growth on w > 0."""
+    """The rate ½(a²g_w + w²g_a) of the product z = aw of a gradient flow: dz/dt = (1 − z)·growth on w > 0."""
     return (a * a * flow.w.metric(w) + w * w * flow.a.metric(a)) / 2
 
 
@@ -148,7 +148,8 @@ def angle_of_product(product: Array, c: Array, flow: Flow) -> Array:
         angle = np.arcsinh(np.exp(x))
         radius_a, radius_w = orbit(angle, c[rows])
         a, w = flow.a.weight(radius_a), flow.w.weight(radius_w)
-        slope = 2 * growth(a, w, flow) / (a * w * flow.a.stretch(radius_a) * flow.w.stretch(radius_w))
+        slope = a * a * flow.w.orbit_metric(w) + w * w * flow.a.orbit_metric(a)
+        slope = slope / (a * w * flow.a.stretch(radius_a) * flow.w.stretch(radius_w))
         return np.log(a) + np.log(w) - np.log(product[rows]), slope * np.tanh(angle)
 
     widest = np.full(c.shape, 690.0)

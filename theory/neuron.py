@@ -40,9 +40,10 @@ def gradient(a: sp.Expr = A, w: sp.Expr = W) -> tuple[sp.Expr, sp.Expr]:
 
 
 def vector_field(flow: Flow, a: sp.Expr = A, w: sp.Expr = W) -> tuple[sp.Expr, sp.Expr]:
-    """(da/dt, dw/dt) of the gradient flow for d = 1: −g_a(a) ∂L/∂a and −g_w(w) ∂L/∂w."""
-    towards_a, towards_w = gradient(a, w)
-    return -flow.a.metric_expression(a) * towards_a, -flow.w.metric_expression(w) * towards_w
+    """(da/dt, dw/dt) of the flow for d = 1: −g_a(a) ∂L/∂a and −g_w(w) ∂L/∂w, or as `Flow` says for sign descent."""
+    power = flow.exponent - 1
+    drives = [slope if power == 1 else sp.sign(slope) * sp.Abs(slope) ** power for slope in gradient(a, w)]
+    return -flow.a.metric_expression(a) * drives[0], -flow.w.metric_expression(w) * drives[1]
 
 
 def norm(w: Sequence[sp.Expr]) -> sp.Expr:

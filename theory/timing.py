@@ -6,7 +6,7 @@ The standard flow is explicit in tanh. Every other flow is one integral along it
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from commons import InputError, finite
+from commons import InputError, finite, refuse
 from theory import closed_form
 from theory.arrays import Array
 from theory.clock import NEGLIGIBLE, SMALLEST_LOG, Clock, below, early, late_over, late_under
@@ -74,6 +74,8 @@ def trajectory(t: ArrayLike, a0: ArrayLike, w0: ArrayLike, flow: Flow) -> tuple[
 
 def _rows(flow: Flow, **values: ArrayLike) -> tuple[tuple[int, ...], Array, Array, Array]:
     """The common shape of three arguments and each of them as a flat array."""
+    if flow.exponent != 2:
+        refuse("flow", flow, "a gradient flow: the times of sign descent are not stated here")
     if flow.a.order != 1:
         raise InputError(f"flow={flow!r} has a chart of a that is not regular at 0: its times are not one integral")
     first, second, third = np.broadcast_arrays(*(finite(name, value) for name, value in values.items()))

@@ -8,14 +8,17 @@ from scipy.integrate import solve_ivp
 
 from commons import InputError
 from theory import (
+    HAM,
     Chart,
     ChartFlow,
     Flow,
     Identity,
+    LayerRates,
     Power,
     SignedPower,
     SignIn,
     Standard,
+    UnitSpeed,
     flip_time,
     invariant,
     limit_point,
@@ -27,6 +30,8 @@ from theory import (
 
 TWIN = ChartFlow(Identity(), Identity())  # the standard flow without its closed forms
 FLOWS = [Standard(), TWIN, SignIn(1.0, 0.25), SignIn(0.01, 10.0), SignIn(50.0, 0.001), Power(0.75), Power(1.5)]
+FLOWS += [LayerRates(1.0, 0.25), UnitSpeed(1.0, 0.25), UnitSpeed(0.01, 1.0)]
+FLOWS += [pytest.param(HAM(200.0, 1.0), marks=pytest.mark.slow)]
 
 
 def loss(a: np.ndarray, w: np.ndarray) -> np.ndarray:
@@ -39,6 +44,12 @@ def slopes(flow: Flow) -> tuple[object, object]:
         return (lambda x: math.hypot(2 * x, flow.beta_a)), (lambda x: math.hypot(2 * x, flow.beta_w))
     if isinstance(flow, Power):
         return (lambda x: 1.0), (lambda x: flow.p**2 * abs(x) ** (2 - 2 / flow.p))
+    if isinstance(flow, LayerRates):
+        return (lambda x: flow.rate_a), (lambda x: flow.rate_w)
+    if isinstance(flow, UnitSpeed):
+        return (lambda x: math.hypot(1, 2 * x / flow.beta_a)), (lambda x: math.hypot(1, 2 * x / flow.beta_w))
+    if isinstance(flow, HAM):
+        return (lambda x: 1 + flow.alpha_a * abs(x)), (lambda x: 1 + flow.alpha_w * abs(x))
     return (lambda x: 1.0), (lambda x: 1.0)
 
 
