@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commons.checks import refuse
+from commons.files import read_jsonl, unreadable
 from commons.registry import Registry
 from figures.tables import read_table
 
@@ -69,6 +70,17 @@ def signs(files: Sequence[Path]) -> "Figure":
             for row in read_table(path, ("layer",), numbers)
         ]
     )
+
+
+@FIGURES.register("speeds")
+def speeds(files: Sequence[Path]) -> "Figure":
+    """The metrics.jsonl of a run with a reparametrization or a scaling: how fast each layer moves, epoch by epoch."""
+    from figures.speeds import speeds_figure
+
+    lines = read_jsonl(only(files))
+    if not lines or not all("speeds" in line for line in lines):
+        unreadable(only(files), "its lines have no speeds, as those of plain training have none")
+    return speeds_figure(lines)
 
 
 @FIGURES.register("transplant")

@@ -94,13 +94,13 @@ def test_no_module_hides_a_public_name_of_its_package() -> None:
     assert [name for name in hidden if name in FILES] == []
 
 
-def test_training_takes_only_the_reset_and_the_metric_from_theory_and_problems_the_closed_form_losses() -> None:
+def test_training_takes_only_redistribution_from_theory_and_problems_the_closed_form_losses_too() -> None:
     losses = {"network_loss", "network_gradient", "separate_loss", "separate_gradient"}
     taken: dict[bool, set[str]] = {True: set(), False: set()}
     for name, path in FILES.items():
         if name.startswith("sparse_training"):
             problem = name.startswith("sparse_training.problems")
             taken[problem] |= {what for module, what in imports(path) if module.split(".")[0] == "theory"}
-    assert taken[False] <= {"metric", "reset"}
+    assert taken[False] <= {"metric", "mirror_step", "reset"}
     assert taken[True] <= {"metric", "reset"} | losses
     assert "reset" in taken[False]

@@ -20,7 +20,7 @@ OPTIONS = {
     "density": ("mask.density", "SHARE", "share of the prunable weights to keep, in (0, 1]; 1 is dense"),
     "mask": ("mask.score", "SCORE[:DISTRIBUTION]", "random, magnitude, snip, grasp, synflow or module:callable"),
     "method": ("method", "NAME", "static, gmp, acdc, str, rigl, set, imp, lrr or module:callable"),
-    "reparam": ("reparam", "NAME", "none, sign-in, ham, spred, pilot or module:callable"),
+    "reparam": ("reparam", "NAME", "none, sign-in, unit-speed, ham, spred, pilot or module:callable"),
     "epochs": ("epochs", "N", "epochs of training"),
     "device": ("engine.device", "NAME", "cpu, cuda, ..."),
     "seed": ("seed", "N", "determines weights, masks and order"),
@@ -81,6 +81,7 @@ def configuration(args: argparse.Namespace) -> "Config":
 def run(args: argparse.Namespace) -> int:
     """Train, with a bar of epochs on stderr, and print the last epoch's metrics."""
     from commons.cli import progress
+    from sparse_training.reparam.speeds import nearly_constant, strength
     from sparse_training.training.distributed import announced
     from sparse_training.training.loop import PreemptedError, train
 
@@ -90,10 +91,12 @@ def run(args: argparse.Namespace) -> int:
         return 0
     bar = progress()
     bar.disable = not sys.stderr.isatty()
+    lines: list[dict[str, Any]] = []
     with bar:
         task = bar.add_task("train", total=config.epochs * config.method.cycles(config.mask.density))
 
         def show(metrics: dict[str, Any]) -> None:
+            lines.append(metrics)
             loss, accuracy = metrics["train_loss"], metrics["test_accuracy"]
             bar.update(task, completed=metrics["epoch"], description=f"loss {loss:.3f}, test {accuracy:.2f} %")
 
@@ -107,5 +110,9 @@ def run(args: argparse.Namespace) -> int:
     print(
         f"{args.out}: {summary.epochs} epochs, density {summary.density:.2%}, test accuracy "
         f"{summary.test_accuracy:.2f} %, test loss {summary.test_loss:.4f}, {summary.seconds:.1f} s"
+        + ", ".join(["", *filter(None, [strength(lines)])])
     )
+    warning = nearly_constant(lines) if config.reparam is not None else ""
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr)
     return 0

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_training.masks import Masks
-from sparse_training.reparam import Reparam, Sparse, sparsify
+from sparse_training.reparam import Reparam, Scaling, Sparse, sparsify
 
 
 @dataclass(kw_only=True)
@@ -34,13 +34,15 @@ class Start(Terms):
     """A run before its first step, as `Method.begin` sees it.
 
     model: the plain network on its device. prunable: names of the weights that may be masked. reparam: how they are to
-    be written. start_masks: `start_masks()` are the masks that the configuration asks for, at its density.
+    be written. scaling: what multiplies their gradients or learning rates, or None. start_masks: `start_masks()` are
+    the masks that the configuration asks for, at its density.
     """
 
     model: nn.Module
     prunable: tuple[str, ...]
     reparam: Reparam | None
     start_masks: Callable[[], Masks]
+    scaling: Scaling | None = None
 
     def dense_masks(self) -> Masks:
         """Masks under which every prunable weight is active."""
@@ -48,8 +50,8 @@ class Start(Terms):
         return Masks({name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()})
 
     def sparsify(self, masks: Masks) -> Sparse:
-        """The network with these masks and the configured reparametrization, changed in place."""
-        return sparsify(self.model, masks, self.reparam)
+        """The network with these masks and the configured reparametrization and scaling, changed in place."""
+        return sparsify(self.model, masks, self.reparam, self.scaling)
 
 
 @dataclass(kw_only=True)

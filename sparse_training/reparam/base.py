@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,13 +17,16 @@ class Reparam:
 
     is_chart: whether factors write θ; then `factors` gives a chart for each layer. leaves_zero: whether training can
     make a weight non-zero that is exactly 0. decay_share: θ decays as a plain weight would under weight decay λ when
-    each factor decays with decay_share · λ; it is ½ for a product of two factors.
+    each factor decays with decay_share · λ; it is ½ for a product of two factors, and 0 where the reparametrization
+    lets θ decay itself, by the group's "theta_decay". layerwise: whether the optimizer steps each layer by itself,
+    followed by `after_layer`; it must then be attached.
     """
 
     name: ClassVar[str]
     is_chart: ClassVar[bool] = False
     leaves_zero: ClassVar[bool] = True
     decay_share: ClassVar[float] = 1.0
+    layerwise: ClassVar[bool] = False
 
     def factors(self, masks: Sequence[Tensor]) -> list[Factors]:
         """The chart of each layer, from input to output; masks: bool, one a layer, in its shape.
@@ -34,6 +37,40 @@ class Reparam:
 
     def check_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
         """Raise InputError if the reparametrization cannot work with this optimizer; by default it can with all."""
+
+    def begin(self, layers: Sequence[Layer]) -> None:
+        """Prepare the layers of a network that was just made sparse; nothing by default.
+
+        What must live through a restart is registered as a buffer of a layer's module; `Sparse.merge` leaves it out.
+        """
+
+    def after_layer(
+        self, layer: Layer, before: Tensor, optimizer: torch.optim.Optimizer, group: dict[str, Any]
+    ) -> None:
+        """Act on one layer after its own step, where `layerwise` is true; nothing by default.
+
+        before: a copy of its parameter before the step, which may be written to. group: the parameter group of it.
+        """
+
+    def speed(self, layer: Layer) -> Tensor:
+        """g of the active weights, 1-d: by how much the flow dθ = −g ∇L dt is faster than the plain one; detached.
+
+        For a chart this is the sum over factors of (∂θ/∂factor)², so m² + w² for θ = m w.
+        """
+        theta = layer.parameters[0].detach()
+        if layer.factors is None:
+            return torch.ones_like(theta[layer.mask])
+        with torch.enable_grad():
+            factors = [factor.detach().requires_grad_() for factor in layer.parameters]
+            slopes = torch.autograd.grad(layer.factors.join(*factors).sum(), factors)
+        return sum((slope.square() for slope in slopes), torch.zeros_like(theta))[layer.mask]
+
+    def beta_of(self, layer: Layer) -> float | None:
+        """β of a layer: the speed is nearly constant for 2|θ| < β and grows as |θ| beyond. None if there is none.
+
+        2/β is the strength of the reparametrization, which HAM calls α.
+        """
+        return None
 
     def after_step(self, layers: Sequence[Layer], optimizer: torch.optim.Optimizer) -> None:
         """Act on the layers that the optimizer holds, after a step that was taken; nothing by default."""

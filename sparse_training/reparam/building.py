@@ -9,15 +9,17 @@ from sparse_training.masks import Masks
 from sparse_training.reparam.base import Reparam
 from sparse_training.reparam.factors import Factors, check_support
 from sparse_training.reparam.layer import Layer
+from sparse_training.reparam.scaling import Scaling
 from sparse_training.reparam.sparse import Sparse, like
 
 
 @torch.no_grad()
-def sparsify(model: nn.Module, masks: Masks, reparam: Reparam | None = None) -> Sparse:
+def sparsify(model: nn.Module, masks: Masks, reparam: Reparam | None = None, scaling: Scaling | None = None) -> Sparse:
     """Zero the inactive weights of a network and write the others as `reparam` has it; in place.
 
-    model: the network. masks: bool by parameter name; other parameters are left alone. The network must be on its
-    device already, and the optimizer is built afterwards, because it must hold the factors.
+    model: the network. masks: bool by parameter name; other parameters are left alone. scaling: what multiplies
+    gradients or learning rates before each step. The network must be on its device already, and the optimizer is built
+    afterwards, because it must hold the factors.
 
     Raises:
         InputError: masks that do not fit, a reparam that is none, a network that is sparse already, a reparametrized
@@ -25,6 +27,8 @@ def sparsify(model: nn.Module, masks: Masks, reparam: Reparam | None = None) -> 
     """
     if not isinstance(reparam, Reparam | None):
         refuse("reparam", reparam, "a reparametrization", "pass an object such as SignIn(beta=1.0), or None")
+    if not isinstance(scaling, Scaling | None):
+        refuse("scaling", scaling, "a scaling", "pass an object such as SparseOpt(), or None")
     if any(isinstance(module, Factors) for module in model.modules()):
         refuse("model", type(model).__name__, "a plain network: it is reparametrized already", "merge() gives one")
     masks.check(model)
@@ -39,7 +43,9 @@ def sparsify(model: nn.Module, masks: Masks, reparam: Reparam | None = None) -> 
     if reparam is not None and reparam.is_chart:
         for layer, chart in zip(layers, reparam.factors([layer.mask for layer in layers]), strict=True):
             _write_by_factors(model, layer, chart)
-    return Sparse(model, layers, reparam, names)
+    if reparam is not None:
+        reparam.begin(layers)
+    return Sparse(model, layers, reparam, names, scaling)
 
 
 def _write_by_factors(model: nn.Module, layer: Layer, chart: Factors) -> None:

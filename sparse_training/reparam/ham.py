@@ -5,20 +5,23 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from commons.checks import number
 from sparse_training.reparam.base import Reparam, learning_rates
 from sparse_training.reparam.layer import Layer
 
 LARGEST_EXPONENT = 5.0
+DECAYS = {"imagenet": 1e-3, "cifar100": 16e-3}
+"""β_h by data set, from the readme of the authors' code for arXiv 2506.02630; α is 200 for both."""
 
 
 @dataclass(frozen=True)
 class HAM(Reparam):
     """θ ← θ · exp(clip(η(−α sign(θ) ∇L − decay), ±5)) after each step of any optimizer with learning rate η.
 
-    ∇L is the gradient that the step used. decay is the paper's β, which shrinks weights at the rate η · decay; it has
-    nothing to do with Sign-In's β.
+    ∇L is the gradient that the step used. decay is the paper's β_h, which shrinks weights at the rate η · decay; it has
+    nothing to do with Sign-In's β. `DECAYS` has its published values by data set.
 
     Raises:
         InputError: alpha or decay is negative.
@@ -32,6 +35,13 @@ class HAM(Reparam):
     def __post_init__(self) -> None:
         number("alpha", self.alpha, at_least=0)
         number("decay", self.decay, at_least=0)
+
+    def beta_of(self, layer: Layer) -> float | None:
+        return 2 / self.alpha if self.alpha else None
+
+    def speed(self, layer: Layer) -> Tensor:
+        """1 + α|θ| of the active weights, 1-d array: the optimizer's own step, and the multiplicative one."""
+        return 1 + self.alpha * layer.theta.detach()[layer.mask].abs()
 
     def after_step(self, layers: Sequence[Layer], optimizer: torch.optim.Optimizer) -> None:
         rates = learning_rates(optimizer)

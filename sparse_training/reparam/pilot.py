@@ -14,7 +14,7 @@ from commons.checks import number
 from sparse_training.reparam.base import Reparam, learning_rates
 from sparse_training.reparam.factors import Factors
 from sparse_training.reparam.layer import Layer
-from sparse_training.reparam.sign_in import Orbit
+from sparse_training.reparam.sign_in import Orbit, mean_beta
 
 
 class Decaying(Orbit):
@@ -66,6 +66,9 @@ class PILoT(Reparam):
             assert isinstance(layer.factors, Decaying)
             for factor in layer.parameters:
                 factor.mul_((1 - rates[id(factor)] * layer.factors.strength).to(factor.dtype))
+
+    def beta_of(self, layer: Layer) -> float:
+        return mean_beta(layer)
 
     def reset(self, layers: Sequence[Layer], optimizer: torch.optim.Optimizer | None) -> None:
         """Move the strength toward the target; the factors stay."""

@@ -81,6 +81,10 @@ class SignIn(Reparam):
             name = type(optimizer).__name__
             refuse("optimizer", name, "one with averages for each weight alone, as momentum='transport' asks")
 
+    def beta_of(self, layer: Layer) -> float:
+        """The present mean of m² − w² over the active weights; a reset puts it back to `beta`."""
+        return mean_beta(layer)
+
     def reset(self, layers: Sequence[Layer], optimizer: torch.optim.Optimizer | None) -> None:
         """Put every layer's factors back to m² − w² = β with m > 0; θ moves by one rounding at most."""
         for layer in layers:
@@ -94,6 +98,12 @@ class SignIn(Reparam):
                 _transport((m, w), (new_m, new_w), optimizer)
             m.copy_(new_m)
             w.copy_(new_w)
+
+
+def mean_beta(layer: Layer) -> float:
+    """The mean of m² − w² over the active weights of a layer that is written as m ⊙ w."""
+    m, w = (factor.detach()[layer.mask].double() for factor in layer.parameters)
+    return float(((m - w) * (m + w)).mean())
 
 
 def _transport(

@@ -9,7 +9,6 @@ mask, whatever the optimizer does (`optimizer_states.STATES` says which tensors 
 import copy
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,32 +19,29 @@ from commons.checks import InputError, refuse
 from sparse_training.masks import Masks
 from sparse_training.reparam.base import Reparam
 from sparse_training.reparam.layer import Layer
-
-
-@dataclass
-class _Watch:
-    """What is known of an optimizer.
-
-    stepped: it has stepped since `after_step` last acted. attached: each step calls `after_step` by itself. hooked: it
-    tells of its steps; a wrapper that is an Optimizer in name only does not, and each call then counts as a step.
-    """
-
-    stepped: bool
-    attached: bool = False
-    hooked: bool = True
+from sparse_training.reparam.scaling import Scaling
+from sparse_training.reparam.stepping import Watch, check_groups, groups_of, parameter_groups, scale, step_one_by_one
 
 
 class Sparse:
     """A network with masks on its prunable weights; made by `sparsify`.
 
     model: the network, changed in place. layers: its masked weights, from input to output. reparam: how its weights are
-    written, or None. names: the keys of the state dict that the network had before.
+    written, or None. names: the keys of the state dict that the network had before. scaling: what multiplies gradients
+    or learning rates before each step, or None.
     """
 
-    def __init__(self, model: nn.Module, layers: list[Layer], reparam: Reparam | None, names: list[str]) -> None:
-        self.model, self.reparam, self._layers = model, reparam, layers
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: list[Layer],
+        reparam: Reparam | None,
+        names: list[str],
+        scaling: Scaling | None = None,
+    ) -> None:
+        self.model, self.reparam, self.scaling, self._layers = model, reparam, scaling, layers
         self._names = names
-        self._watches: weakref.WeakKeyDictionary[torch.optim.Optimizer, _Watch] = weakref.WeakKeyDictionary()
+        self._watches: weakref.WeakKeyDictionary[torch.optim.Optimizer, Watch] = weakref.WeakKeyDictionary()
         self._versions = self._written()
 
     def __repr__(self) -> str:
@@ -66,6 +62,11 @@ class Sparse:
     def reparametrized(self) -> bool:
         """Whether the optimizer holds factors instead of θ."""
         return any(layer.factors is not None for layer in self._layers)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The masked weights, from input to output."""
+        return tuple(self._layers)
 
     @property
     def masks(self) -> Masks:
@@ -156,6 +157,9 @@ class Sparse:
                 cannot work with it.
         """
         watch = self._watch(optimizer)
+        if self._acts_before and not watch.attached:
+            what = type(self.reparam if self.scaling is None else self.scaling).__name__
+            refuse("optimizer", type(optimizer).__name__, f"attached before its first step, as {what} asks")
         held = self._held(optimizer)
         if (watch.stepped or not watch.hooked) and self.reparam is not None:
             self.reparam.after_step(held, optimizer)
@@ -176,7 +180,7 @@ class Sparse:
             self.reparam.reset(self._layers, optimizer)
         self._versions = self._written()
 
-    def _watch(self, optimizer: torch.optim.Optimizer) -> _Watch:
+    def _watch(self, optimizer: torch.optim.Optimizer) -> Watch:
         """What is known of an optimizer; one that is seen for the first time is checked and watched from then on."""
         known = self._watches.get(optimizer)
         if known is not None:
@@ -185,22 +189,67 @@ class Sparse:
             refuse("optimizer", type(optimizer).__name__, "built over the sparse network", "build it after sparsify")
         if self.reparam is not None:
             self.reparam.check_optimizer(optimizer)
-        watch = self._watches[optimizer] = _Watch(self._seems_stepped(optimizer))
+        by_layer, own_decay = self._by_layer, self.reparam is not None and not self.reparam.decay_share
+        check_groups(optimizer, self._held(optimizer), by_layer, own_decay)
+        watch = self._watches[optimizer] = Watch(self._seems_stepped(optimizer))
         itself = weakref.ref(self)
 
-        def stepped(optimizer: torch.optim.Optimizer, *_: object) -> None:
-            sparse, found_inf = itself(), getattr(optimizer, "found_inf", None)
-            if sparse is None or (found_inf is not None and bool(found_inf)):  # a fused step that was skipped inside
+        def about_to_step(optimizer: torch.optim.Optimizer, args: tuple[object, ...], named: dict[str, object]) -> None:
+            sparse = itself()
+            if sparse is None or watch.inside or not watch.attached:
                 return
-            watch.stepped = True
-            if watch.attached:
-                sparse.after_step(optimizer)
+            if any(callable(value) for value in (*args[1:], *named.values())):
+                refuse("step", "a closure", "called without one", "compute the gradients before the step")
+            sparse._before_step(optimizer, watch)
+
+        def stepped(optimizer: torch.optim.Optimizer, *_: object) -> None:
+            if watch.inside:
+                return
+            with watch.undo:
+                sparse, found_inf = itself(), getattr(optimizer, "found_inf", None)
+                if sparse is None or (
+                    found_inf is not None and bool(found_inf)
+                ):  # a fused step that was skipped inside
+                    return
+                watch.stepped = True
+                if watch.attached:
+                    sparse.after_step(optimizer)
 
         try:
             optimizer.register_step_post_hook(stepped)
+            if self._acts_before:
+                optimizer.register_step_pre_hook(about_to_step)
         except AttributeError:
             watch.hooked = False
         return watch
+
+    @property
+    def _by_layer(self) -> bool:
+        """Whether each layer needs a parameter group of its own."""
+        return self.scaling is not None and self.scaling.by_layer
+
+    @property
+    def _acts_before(self) -> bool:
+        """Whether something happens before a step, so that the optimizer must be attached."""
+        return self.scaling is not None or (self.reparam is not None and self.reparam.layerwise)
+
+    @torch.no_grad()
+    def _before_step(self, optimizer: torch.optim.Optimizer, watch: Watch) -> None:
+        """Scale gradients and learning rates, and step the layers one by one, as scaling and reparametrization ask."""
+        watch.undo.close()  # of a step that failed
+        groups, held = groups_of(optimizer), self._held(optimizer)
+        if self.scaling is not None:
+            watch.undo.push(scale(self.scaling, self._layers, held, groups))
+        if self.reparam is not None and self.reparam.layerwise:
+            follow = self.reparam.after_layer
+            watch.inside = True
+            try:
+                undo = step_one_by_one(
+                    optimizer, held, lambda layer, old: follow(layer, old, optimizer, groups[id(layer.parameters[0])])
+                )
+            finally:
+                watch.inside = False
+            watch.undo.push(undo)
 
     def _held(self, optimizer: torch.optim.Optimizer) -> list[Layer]:
         """The layers whose weights the optimizer steps."""
@@ -285,21 +334,22 @@ class Sparse:
                 parametrize.remove_parametrizations(module, layer.attribute, leave_parametrized=True)
                 for name in later:  # a weight comes before its bias, as in the network that was given
                     module._parameters[name] = module._parameters.pop(name)
+        for name in plain.state_dict():
+            if name not in self._names:  # a buffer of the reparametrization
+                owner, _, attribute = name.rpartition(".")
+                delattr(plain.get_submodule(owner), attribute)
         return plain
 
     def parameter_groups(self, weight_decay: float, *, vectors: bool = True) -> list[dict[str, Any]]:
         """Parameter groups for an optimizer under which θ decays as a plain weight with `weight_decay` does.
 
         Each factor gets the share of it that the reparametrization states: a decay λ of both factors of θ = m w acts
-        as 2λ on θ, so each factor of Sign-In gets half. vectors: False leaves biases and normalisations without decay.
+        as 2λ on θ, so each factor of Sign-In gets half. Where the reparametrization lets θ decay itself, the optimizer
+        gets none and the group states "theta_decay". With a scaling by layer there is a group for each
+        layer. vectors: False leaves biases and normalisations without decay.
         """
         share = 1.0 if self.reparam is None else self.reparam.decay_share
-        own = {id(p) for layer in self._layers if layer.factors is not None for p in layer.parameters}
-        decays: dict[float, list[nn.Parameter]] = {}
-        for name, parameter in self.model.named_parameters():
-            plain = weight_decay if vectors or parameter.ndim > 1 or ".parametrizations." in f".{name}" else 0.0
-            decays.setdefault(share * weight_decay if id(parameter) in own else plain, []).append(parameter)
-        return [{"params": parameters, "weight_decay": decay} for decay, parameters in decays.items()]
+        return parameter_groups(self.model, self._layers, weight_decay, share, vectors, self._by_layer)
 
 
 def like(mask: Tensor, model: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ def address(config: Config, *more: str) -> str:
     Where the data lie and how many threads read them do not count, as they do not when a run goes on elsewhere.
     """
     tree = config.tree()
+    if config.scaling is None:
+        del tree["scaling"]  # so that runs from before there were scalings are found again
     for section, key in PLACES:
         tree[section] = {name: value for name, value in tree[section].items() if name != key}
     return hashlib.sha256(json.dumps([tree, *more], sort_keys=True).encode()).hexdigest()

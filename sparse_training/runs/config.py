@@ -12,7 +12,7 @@ from commons.checks import choice, number, refuse
 from commons.files import read_text
 from commons.registry import Registry
 from sparse_training.methods import METHODS, Method, Static, unmet_need
-from sparse_training.reparam import REPARAMS, Reparam
+from sparse_training.reparam import REPARAMS, SCALINGS, Reparam, Scaling
 from sparse_training.runs.optimizers import OPTIMIZERS, SCHEDULES, SGD, Cosine, Optimizer, Schedule
 from sparse_training.runs.toml import Tree, as_tree, from_toml, from_tree, merged, parse_settings, to_toml
 from sparse_training.runs.trust import Trust, check_trusted, code_in
@@ -20,6 +20,7 @@ from sparse_training.runs.trust import Trust, check_trusted, code_in
 VARIANTS: dict[str, Registry[Any]] = {
     "method": METHODS,
     "reparam": REPARAMS,
+    "scaling": SCALINGS,
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
 }
@@ -125,10 +126,11 @@ class CheckpointSettings:
 class Config:
     """A run. Equal configurations on one device give bit-identical weights and metrics.
 
-    The sections data, mask, method, reparam, reset, optimizer, schedule, engine and checkpoint are values of their own;
-    reparam is None for plain weights. model: a name in `models.MODELS`, or "package.module:callable". epochs,
-    batch_size: how often the training set is gone through, and images a step over all processes. seed: determines the
-    weights, the masks and the order of the data. label_smoothing: of the cross-entropy, in [0, 1). clip: the largest
+    The sections data, mask, method, reparam, scaling, reset, optimizer, schedule, engine and checkpoint are values of
+    their own; reparam is None for plain weights, and scaling None where nothing multiplies gradients or learning rates.
+    model: a name in `models.MODELS`, or "package.module:callable". epochs, batch_size: how often the training set is
+    gone through, and images a step over all processes. seed: determines the weights, the masks and the order of the
+    data. label_smoothing: of the cross-entropy, in [0, 1). clip: the largest
     norm that the gradient of all active parameters may have; 0 means no limit. start: a file of a network, as
     `runs.save_network` writes it, to begin from instead of the initialization; its masks, if it has any, are the run's.
     tensorboard: also write TensorBoard's files. source: where the numbers of a preset come from.
@@ -150,6 +152,7 @@ class Config:
     mask: MaskSettings = MaskSettings()
     method: Method = field(default_factory=Static)
     reparam: Reparam | None = None
+    scaling: Scaling | None = None
     reset: ResetSettings = ResetSettings()
     optimizer: Optimizer = field(default_factory=SGD)
     schedule: Schedule = field(default_factory=Cosine)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from commons.checks import InputError
+from sparse_training.reparam.speeds import speeds_of
 from sparse_training.runs.config import Config
 from sparse_training.runs.folder import RunFolder
 from sparse_training.seeding import derive, isolated
@@ -207,7 +208,7 @@ class _Loop:
         test_loss, test_accuracy = run.passes.evaluate(run.data, run.world)
         if not math.isfinite(test_loss):
             self._not_finite(f"the test loss is not finite after step {training.step}", "its weights are finite")
-        metrics = {
+        metrics: Metrics = {
             "epoch": training.epoch,
             "step": training.step,
             "lr": training.optimizer.param_groups[0]["lr"],
@@ -218,6 +219,8 @@ class _Loop:
             "density": training.sparse.masks.density,
             "seconds": time.perf_counter() - begun,
         }
+        if config.reparam is not None or config.scaling is not None:
+            metrics["speeds"] = speeds_of(training.sparse, training.optimizer)
         self.so_far = Progress()
         if self.recorder:
             self.recorder.epoch(metrics)

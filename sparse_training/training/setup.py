@@ -107,6 +107,7 @@ def _start(config: Config, data: Data, model: nn.Module, given: Network | None, 
         model=model,
         prunable=names,
         reparam=config.reparam,
+        scaling=config.scaling,
         start_masks=partial(_start_masks, config, data, model, given),
     )
 

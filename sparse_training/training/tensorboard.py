@@ -27,7 +27,7 @@ def board(path: Path, report: Report) -> Iterator[Report]:
 
     def show(metrics: dict[str, Any]) -> None:
         for name, value in metrics.items():
-            if name != "epoch":
+            if name != "epoch" and isinstance(value, int | float):
                 writer.add_scalar(name, value, metrics["epoch"])
         report(metrics)
 

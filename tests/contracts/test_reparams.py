@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from sparse_training.masks import Masks, make_masks, prunable
 from sparse_training.methods import METHODS, Method, Start, Training, unmet_need
-from sparse_training.reparam import REPARAMS, Factors, Reparam, Sparse, sparsify
+from sparse_training.reparam import REPARAMS, SCALINGS, Factors, Reparam, Sparse, sparsify
 from sparse_training.training.distributed import World
 from sparse_training.training.state import Progress, pack, unpack
 
@@ -75,6 +75,8 @@ OPTIMIZERS: dict[str, Callable[[list[dict[str, object]]], torch.optim.Optimizer]
 }
 SHORT = {"every": 2, "rewind": 0.3, "begin_at": 0.1, "end_at": 0.9, "initial": -3.0}  # so that few steps are enough
 
+SETTINGS = {"layer-rates": {"first": 2.0, "last": 0.5}}
+
 
 def made(kind: type[Method]) -> Method:
     """The method with settings under which it acts within few steps."""
@@ -95,7 +97,9 @@ STEPPED = pytest.mark.parametrize("optimizer", OPTIMIZERS)
 class Run:
     """A network of two layers in training, stepped as the loop steps it."""
 
-    def __init__(self, method: str, reparam: str, optimizer: str, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, method: str, reparam: str, optimizer: str, dtype: torch.dtype = torch.float32, scaling: str = ""
+    ) -> None:
         self.method = made(METHODS[method])
         kind = EVERY_REPARAM[reparam]
         torch.manual_seed(0)
@@ -111,6 +115,7 @@ class Run:
             model=model,
             prunable=tuple(prunable(model)),
             reparam=kind and kind(),
+            scaling=SCALINGS[scaling](**SETTINGS.get(scaling, {})) if scaling else None,
             start_masks=lambda: make_masks(model, density, "random", "erk"),
         )
         sparse = self.method.begin(start)
@@ -193,6 +198,26 @@ def test_merging_is_exact_and_keeps_dtype_and_device(method: str, reparam: str) 
     assert not any(name.endswith(".mask") for name in plain.state_dict())
 
 
+@pytest.mark.parametrize("scaling", SCALINGS)
+@pytest.mark.parametrize("reparam", EVERY_REPARAM)
+@STEPPED
+def test_every_scaling_combines_with_every_reparametrization(scaling: str, reparam: str, optimizer: str) -> None:
+    """Weights off the mask stay 0, a training goes on bit for bit, and learning rates are restored after each step."""
+    method = "rigl" if ("rigl", reparam) in PAIRS else "static"
+    whole, parts = (Run(method, reparam, optimizer, scaling=scaling) for _ in range(2))
+    rates = [dict(group, params=None) for group in whole.training.optimizer.param_groups]
+    for _ in range(whole.training.total_steps // 2):
+        whole.step()
+    tensors, info = pack(whole.training, Progress(), World())
+    tensors = {name: value.clone() for name, value in tensors.items()}
+    unpack(parts.training, tensors, {**info, "step": whole.training.step}, World())
+    states = [run.finish().training.model.state_dict() for run in (whole, parts)]
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    assert [dict(group, params=None) for group in whole.training.optimizer.param_groups] == rates
+    for tensor, mask in held(whole.training.sparse, whole.training.optimizer):
+        assert not bool(tensor[~mask].any())
+
+
 CHARTS = [name for name, kind in EVERY_REPARAM.items() if kind is not None and kind.is_chart]
 
 
@@ -223,12 +248,12 @@ def test_a_declared_capability_is_what_happens(reparam: str) -> None:
     grown = Masks({name: torch.ones_like(mask) for name, mask in sparse.masks.items()})
     freed = {name: ~mask for name, mask in sparse.masks.items()}
     optimizer = torch.optim.SGD(sparse.parameter_groups(0.0), lr=0.1)
+    sparse.attach(optimizer)
     sparse.set_masks(grown, optimizer)
     for _ in range(2):
         optimizer.zero_grad()
         sparse.model(torch.randn(64, 6)).square().sum().backward()
         optimizer.step()
-        sparse.after_step(optimizer)
     moved = any(bool(weight[freed[name]].any()) for name, weight in sparse.weights().items())
     assert moved == (sparse.reparam is None or sparse.reparam.leaves_zero)
     assert sparse.reparametrized == (sparse.reparam is not None and sparse.reparam.is_chart)
@@ -249,7 +274,8 @@ def test_weight_decay_acts_on_theta_at_the_share_that_is_declared(reparam: str) 
 @STEPPED
 def test_calling_after_step_beside_an_attached_optimizer_changes_no_bit(reparam: str, optimizer: str) -> None:
     ends = []
-    for way in ("call", "attach", "both", "twice"):
+    layerwise = EVERY_REPARAM[reparam] is not None and EVERY_REPARAM[reparam].layerwise
+    for way in ("attach", "both", "twice") if layerwise else ("call", "attach", "both", "twice"):
         sparse, rng = small(reparam), torch.Generator().manual_seed(2)
         stepper = OPTIMIZERS[optimizer](sparse.parameter_groups(1e-2))
         for _ in range(way != "call"):

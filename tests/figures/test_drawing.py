@@ -11,6 +11,7 @@ from figures.cli import main as everything
 from figures.drawing import FIGURES
 from figures.phase_diagrams import COLOURS, phase_figure
 from figures.signs import flips_figure
+from figures.speeds import speeds_figure
 from figures.style import ARMS, paper_style, save_figure, styles
 from figures.tables import read_table
 from figures.transplant import transplant_figure
@@ -152,3 +153,25 @@ def test_every_figure_says_what_it_reads_and_refuses_another_file(
         assert ended.value.code == 2
         assert capsys.readouterr().err.count("\n") == 1
     assert {path.name for path in tmp_path.iterdir()} == set(contents)
+
+
+def test_speeds_are_drawn_by_layer_with_their_quantiles() -> None:
+    line = {
+        "mean": 1.5,
+        "low": 1.0,
+        "median": 1.4,
+        "high": 2.0,
+        "beta": 0.5,
+        "strength": 4.0,
+        "above": 0.25,
+        "decay": 1e-4,
+    }
+    plain = {**line, "beta": None, "strength": 0.0, "above": None}
+    with paper_style():
+        figure = speeds_figure([{"epoch": epoch, "speeds": {"a": line, "b": plain}} for epoch in (1, 2)])
+    speed, above, beta, decay = figure.axes
+    assert [len(axes.lines) for axes in figure.axes] == [2, 1, 1, 2]
+    assert list(above.lines[0].get_ydata()) == [25.0, 25.0]
+    bounds = speed.collections[0].get_paths()[0].get_extents()
+    assert (bounds.y0, bounds.y1) == (1.0, 2.0)
+    assert (beta.get_ylabel(), decay.get_ylabel()) == ("β", "λ / speed")

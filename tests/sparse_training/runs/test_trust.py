@@ -26,7 +26,7 @@ from sparse_training.data import load
 from sparse_training.masks import by_layer
 from sparse_training.methods import Static
 from sparse_training.models import mlp as net
-from sparse_training.reparam import SignIn
+from sparse_training.reparam import SignIn, SparseOpt
 from sparse_training.runs.optimizers import SGD, Constant
 
 digits = lambda: load("digits")
@@ -40,6 +40,10 @@ class Method(Static):
 
 
 class Reparam(SignIn):
+    pass
+
+
+class Scaling(SparseOpt):
     pass
 
 

@@ -266,7 +266,7 @@ def test_a_run_begins_from_a_given_network(digits: Digits, tmp_path: Path) -> No
 
 def test_a_users_model_trains(digits: Digits, tmp_path: Path) -> None:
     train(digits("model=sparse_training.models.small:cnn", *SPARSE), tmp_path / "run")
-    assert isinstance(Run(tmp_path / "run").model(), torch.nn.Module)
+    assert isinstance(Run(tmp_path / "run", trust=True).model(), torch.nn.Module)
 
 
 def test_clip_bounds_the_step_of_the_active_weights(digits: Digits, tmp_path: Path) -> None:

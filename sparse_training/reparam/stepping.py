@@ -1,0 +1,143 @@
+"""Around one step of an optimizer: learning rates and gradients of layers scaled, and layers stepped one by one."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from commons.checks import refuse
+from sparse_training.reparam.layer import Layer
+from sparse_training.reparam.scaling import Scaling
+
+Group = dict[str, Any]
+
+
+@dataclass
+class Watch:
+    """What a sparse network knows of an optimizer.
+
+    stepped: it has stepped since `Sparse.after_step` last acted. attached: each step calls `after_step` by itself.
+    hooked: it tells of its steps; a wrapper that is an Optimizer in name only does not, and each call then counts as a
+    step. inside: it is making the step of one layer. undo: what is to be put back after the present step.
+    """
+
+    stepped: bool
+    attached: bool = False
+    hooked: bool = True
+    inside: bool = False
+    undo: ExitStack = field(default_factory=ExitStack)
+
+
+def groups_of(optimizer: torch.optim.Optimizer) -> dict[int, Group]:
+    """The parameter group of each parameter that the optimizer holds, by the parameter's `id`."""
+    return {id(parameter): group for group in optimizer.param_groups for parameter in group["params"]}
+
+
+def scale(scaling: Scaling, layers: Sequence[Layer], held: Sequence[Layer], groups: dict[int, Group]) -> ExitStack:
+    """Scale gradients for good, and learning rates until the stack that is returned is closed.
+
+    layers: all masked weights, from which the rates follow. held: those that the optimizer steps.
+    """
+    undo = ExitStack()
+    rates = dict(zip((layer.name for layer in layers), scaling.rates(layers), strict=True)) if scaling.by_layer else {}
+    for layer in held:
+        factor = scaling.gradient(layer)
+        for parameter in layer.parameters:
+            if factor is not None and parameter.grad is not None:
+                parameter.grad.mul_(factor)
+        rate = rates.get(layer.name, 1.0)
+        group = groups[id(layer.parameters[0])]
+        if rate == 1:
+            continue
+        changed = {"lr": group["lr"] * rate}
+        changed |= {key: group[key] / rate for key in ("weight_decay", "theta_decay") if key in group}
+        undo.callback(group.update, {key: group[key] for key in changed})
+        group.update(changed)
+    return undo
+
+
+def step_one_by_one(
+    optimizer: torch.optim.Optimizer, layers: Sequence[Layer], follow: Callable[[Layer, Tensor], None]
+) -> ExitStack:
+    """Let the optimizer step each layer by itself, and follow(layer, its parameter before the step) each time.
+
+    A parameter without a gradient is not stepped, so the gradients of all others are put aside meanwhile. Those of the
+    layers stay aside until the stack that is returned is closed, so that the step in which this happens is that of the
+    other parameters.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    gradients = [parameter.grad for parameter in parameters]
+    own = {id(parameter) for layer in layers for parameter in layer.parameters}
+    put_back, whole = ExitStack(), False
+    try:
+        for parameter in parameters:
+            parameter.grad = None
+        of = dict(zip(map(id, parameters), gradients, strict=True))
+        for layer in layers:
+            (theta,) = layer.parameters
+            if of[id(theta)] is None:
+                continue
+            theta.grad, before = of[id(theta)], theta.detach().clone()
+            optimizer.step()
+            theta.grad = None
+            follow(layer, before)
+            del before
+        whole = True
+    finally:
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if whole and id(parameter) in own:
+                put_back.callback(setattr, parameter, "grad", gradient)
+            else:
+                parameter.grad = gradient
+    return put_back
+
+
+def check_groups(optimizer: torch.optim.Optimizer, held: Sequence[Layer], by_layer: bool, own_decay: bool) -> None:
+    """Refuse an optimizer whose groups do not fit.
+
+    by_layer: each layer in `held` needs a group of its own. own_decay: the optimizer must not let them decay.
+
+    Raises:
+        InputError: says what is needed, and names the layer.
+    """
+    for layer in held:
+        mine = {id(parameter) for parameter in layer.parameters}
+        for group in optimizer.param_groups:
+            inside = {id(parameter) for parameter in group["params"]}
+            need = ""
+            if by_layer and inside & mine and not inside <= mine:
+                need = f"a group for {layer.name} alone"
+            elif own_decay and inside & mine and group.get("weight_decay"):
+                need = f"no weight decay of its own for {layer.name}"
+            if need:
+                hint = "build it over sparse.parameter_groups(weight_decay)"
+                refuse("optimizer", type(optimizer).__name__, f"one with {need}", hint)
+
+
+def parameter_groups(
+    model: nn.Module, layers: Sequence[Layer], weight_decay: float, share: float, vectors: bool, by_layer: bool
+) -> list[Group]:
+    """The parameter groups of `Sparse.parameter_groups`, in the order of the network's parameters.
+
+    share: that of the weight decay which each factor gets; 0 where θ decays by "theta_decay" instead. by_layer: whether
+    each of the layers has groups of its own.
+    """
+    layer_of = {id(parameter): layer for layer in layers for parameter in layer.parameters}
+    groups: dict[tuple[str, float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        layer = layer_of.get(id(parameter))
+        decays = vectors or parameter.ndim > 1 or ".parametrizations." in f".{name}"
+        decay, theta_decay = weight_decay if decays else 0.0, 0.0
+        if layer is not None and not share:
+            decay, theta_decay = 0.0, weight_decay
+        elif layer is not None and layer.factors is not None:
+            decay = share * weight_decay
+        own = layer.name if layer is not None and by_layer else ""
+        groups.setdefault((own, decay, theta_decay), []).append(parameter)
+    return [
+        {"params": parameters, "weight_decay": decay, **({"theta_decay": theta_decay} if theta_decay else {})}
+        for (_, decay, theta_decay), parameters in groups.items()
+    ]

@@ -1,0 +1,98 @@
+"""UnitSpeed: the geometry of Sign-In without its learning rate, as a mirror step on θ after any optimizer's step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from commons.checks import number, refuse
+from sparse_training.reparam.base import Reparam
+from sparse_training.reparam.layer import Layer
+from sparse_training.reparam.optimizer_states import known_kinds
+from theory import mirror_step
+
+RMS = "rms"
+BLOCK = 2**15  # weights a mirror step, so that its intermediate results take no more than a few times 128 kB
+
+
+@dataclass(frozen=True)
+class UnitSpeed(Reparam):
+    """θ ← (β/2) sinh(asinh(2θ/β) + 2Δ/β), where Δ is the change that the optimizer made.
+
+    This is the flow dθ = −√(1 + 4θ²/β²) ∇L dt: Sign-In's metric √(4θ² + β²), divided by its value β at θ = 0. Nothing
+    is stored but β of each layer, and there is no drift that a reset would have to undo.
+
+    beta: one number for every layer, or "rms": the root mean square of the layer's active weights at the start, which
+    then stays and is saved with the run.
+
+    Weight decay λ acts on θ before the mirror step, as θ ← (1 − ηλ)θ, and not through it. The optimizer gets none:
+    `Sparse.parameter_groups` states it as "theta_decay". Under SGD with momentum μ the factor is 1 − ηλ/(1 − μ), as
+    coupled decay adds up in the momentum. So a weight without gradients decays as a plain one, to first order in ηλ.
+
+    The optimizer steps layer by layer, so that beside what plain training holds there is one copy of the weights of one
+    layer at a time. It must therefore count its steps by parameter, as all that `optimizer_states.STATES` names do.
+
+    Raises:
+        InputError: beta is neither positive nor "rms".
+    """
+
+    name: ClassVar[str] = "unit-speed"
+    decay_share: ClassVar[float] = 0.0
+    layerwise: ClassVar[bool] = True
+
+    beta: float | str = RMS
+
+    def __post_init__(self) -> None:
+        if isinstance(self.beta, str):
+            if self.beta != RMS:
+                refuse("beta", self.beta, f"a positive number or {RMS!r}")
+        else:
+            number("beta", self.beta, above=0)
+
+    def check_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        known_kinds(optimizer, "stepping layer by layer")
+
+    def begin(self, layers: Sequence[Layer]) -> None:
+        """Fix β of each layer, in a buffer beside its weight: float64, 0-d."""
+        for layer in layers:
+            beta = self.beta
+            if isinstance(beta, str):
+                active = layer.theta[layer.mask].double()
+                beta = float(active.square().mean().sqrt()) if len(active) else 0.0
+            value = torch.tensor(beta or 1.0, dtype=torch.float64, device=layer.mask.device)
+            layer.module.register_buffer(_buffer(layer), value)
+
+    def beta_of(self, layer: Layer) -> float:
+        return float(getattr(layer.module, _buffer(layer)))
+
+    def speed(self, layer: Layer) -> Tensor:
+        """√(1 + 4θ²/β²) of the active weights, 1-d array."""
+        theta = layer.theta[layer.mask]
+        return torch.hypot(torch.ones_like(theta), theta * (2 / self.beta_of(layer)))
+
+    def after_layer(
+        self, layer: Layer, before: Tensor, optimizer: torch.optim.Optimizer, group: dict[str, Any]
+    ) -> None:
+        (theta,) = layer.parameters
+        beta, kept = self.beta_of(layer), 1.0 - group["lr"] * group.get("theta_decay", 0.0) * _adds_up(optimizer, group)
+        for new, old in zip(_blocks(theta.detach()), _blocks(before), strict=True):
+            step = new - old
+            new.copy_(mirror_step(old.mul_(kept), step, beta, xp=torch))
+
+
+def _buffer(layer: Layer) -> str:
+    return f"{layer.attribute}_beta"
+
+
+def _blocks(tensor: Tensor) -> tuple[Tensor, ...]:
+    """Views of at most BLOCK entries that make up the tensor, in the order in which they lie in memory."""
+    return torch.split(tensor.as_strided((tensor.numel(),), (1,)), BLOCK)
+
+
+def _adds_up(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> float:
+    """By how much more a coupled decay acts in the long run than in one step."""
+    if not isinstance(optimizer, torch.optim.SGD):
+        return 1.0
+    return float((1 - group["dampening"]) / (1 - group["momentum"])) if group["momentum"] else 1.0
