@@ -65,14 +65,21 @@ class Digits:
 
     def train_arms(self, advance: Advance) -> list[Trained]:
         """Train the arms and measure their curvature; advance(what, done, total) is called as runs end."""
-        from sparse_training.ablation import train_variants
+        from sparse_training.ablation import restore_folders, train_variants
         from sparse_training.sharpness.of_run import largest_of_runs
 
         for model in PRESETS:
-            train_variants(self._sweep(model), workers=self.workers, progress=partial(advance, f"training {model}"))
+            sweep = self._sweep(model)
+            train_variants(sweep, workers=self.workers, progress=partial(advance, f"training {model}"))
+            restore_folders(sweep, self.workers)
         arms = self.arms()
         largest_of_runs([arm.path for arm in arms], self.device, self.workers, partial(advance, "curvature"))
         return arms
+
+    def ledgers(self) -> list[str]:
+        """The ledgers of the arms, relative to `out`."""
+        ledgers = [self._sweep(model).settings.ledger for model in PRESETS]
+        return [ledger.relative_to(self.out).as_posix() for ledger in ledgers]
 
     def train_sources(self, advance: Advance) -> None:
         """Train the sources of the transplants."""

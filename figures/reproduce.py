@@ -83,7 +83,7 @@ def reproduce(out: Path, settings: Settings, *, force: bool = False, workers: in
     folder = Folder(out, asdict(settings), force)
     digits.check()
     folder.add(FILES, [source.folder for model in PRESETS for source in digits.sources(model)])
-    folder.add(runs=[arm.path for arm in digits.arms()])
+    folder.add(digits.ledgers(), [arm.path for arm in digits.arms()])
     with progress() as bars:
         task = bars.add_task("proving", total=None)
 

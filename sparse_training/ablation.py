@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from commons.checks import choice, number
+from commons.parallel import run_jobs
 from commons.registry import Registry
 from commons.statistics import holm, mean_interval, paired_interval, paired_p_value
 from commons.verdicts import better
@@ -15,7 +16,7 @@ from sparse_training.sweeps import Plan, Settings, Sweep
 from sparse_training.sweeps.here import run_here
 from sparse_training.sweeps.job import configuration_of
 from sparse_training.sweeps.plan import Treatment
-from sparse_training.training.many import Done, check_runs, unique
+from sparse_training.training.many import Done, check_runs, train_one, unique
 
 DENSITIES = (0.2, 0.1, 0.05)
 SCORES = ("random", "snip", "grasp", "synflow")
@@ -151,6 +152,13 @@ def train_variants(sweep: Sweep, *, workers: int = 0, progress: Done = lambda do
     """
     check_variants(sweep, workers)
     run_here(sweep, workers, progress)
+
+
+def restore_folders(sweep: Sweep, workers: int = 0) -> None:
+    """Train again those finished runs of an ablation whose folders are gone, for callers that need the networks."""
+    jobs = {job.folder: job for job in sweep.jobs if not (job.folder / "summary.json").exists()}
+    for _ in run_jobs(train_one, [(configuration_of(job), folder) for folder, job in jobs.items()], workers):
+        pass
 
 
 def ablate(variants: Sequence[Variant], sweep: Sweep) -> list[dict[str, Any]]:

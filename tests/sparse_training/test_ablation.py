@@ -1,12 +1,13 @@
 """Ablations: variants whose settings exist, runs that are found again, and differences taken seed by seed."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from commons import InputError
 from sparse_training.__main__ import parser
-from sparse_training.ablation import ABLATIONS, Variant, ablate, folders_of, sweep_of, train_variants
+from sparse_training.ablation import ABLATIONS, Variant, ablate, folders_of, restore_folders, sweep_of, train_variants
 from sparse_training.runs.config import Config
 from sparse_training.runs.run import Run
 
@@ -46,6 +47,11 @@ def test_an_ablation_compares_seed_by_seed(tmp_path: Path) -> None:
     train_variants(again, workers=1)
     assert folders_of(again) == folders
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("summary.json")} == written
+    shutil.rmtree(folders["a"][0])
+    train_variants(again, workers=1)
+    assert not folders["a"][0].exists()  # the ledger has its number
+    restore_folders(again, workers=1)
+    assert Run(folders["a"][0]).summary["test_accuracy"] == found[0][0]
     others = folders_of(sweep_of(PAIR[:1], short("batch_size=256"), [0], tmp_path))
     assert others["a"][0] != folders["a"][0]  # another configuration in the same place is another run
 
