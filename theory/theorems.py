@@ -10,11 +10,15 @@ from theory.invariants import fate
 from theory.neuron import loss_negative, loss_positive
 from theory.proof import Theorem, at_least, equal, negative
 from theory.propositions.basins import BETA_LIMIT, ROUGH, SLIDING, UNBALANCED
+from theory.propositions.controls import EQUAL_CHARTS, HAM_FAMILY, LAYER_RATES, RATES_CONTAIN, SEPARABLE, UNIT_SPEED
+from theory.propositions.decay import DECAY
 from theory.propositions.discretisation import BETA_DECAY, BETA_STEPS, ESCAPE
 from theory.propositions.even_sign import EVEN_SIGN
 from theory.propositions.geometry import INVARIANTS, METRIC, QUOTED_METRIC, SUPPORT
 from theory.propositions.many_inputs import MANY_INPUTS
+from theory.propositions.mirror import MIRROR_STEP
 from theory.propositions.population import POPULATION, POPULATION_ND
+from theory.propositions.sign_descent import SIGN_DESCENT
 
 a, w, x, u = sp.symbols("a w x u", real=True)
 n, t, y, k, v, s, r = sp.symbols("n t y k v s r", positive=True)
@@ -151,6 +155,15 @@ THEOREMS = (
     METRIC,
     QUOTED_METRIC,
     INVARIANTS,
+    SEPARABLE,
+    LAYER_RATES,
+    RATES_CONTAIN,
+    UNIT_SPEED,
+    EQUAL_CHARTS,
+    HAM_FAMILY,
+    SIGN_DESCENT,
+    DECAY,
+    MIRROR_STEP,
     SUPPORT,
     POPULATION,
     POPULATION_ND,
