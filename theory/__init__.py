@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from theory.probability import Gaussian as Gaussian
     from theory.probability import Probability as Probability
     from theory.probability import Uniform as Uniform
+    from theory.probability import quadrant_share as quadrant_share
     from theory.probability import success_probability as success_probability
     from theory.proof import Proof as Proof
     from theory.proof import Step as Step
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
 _HOME = {
     "basin_nd": ["invariant_nd", "recovers_nd"],
     "network": ["network_gradient", "network_loss", "separate_gradient", "separate_loss"],
-    "probability": ["Balanced", "Gaussian", "Probability", "Uniform", "success_probability"],
+    "probability": ["Balanced", "Gaussian", "Probability", "Uniform", "quadrant_share", "success_probability"],
     "timing": ["flip_time", "time_to_loss", "trajectory"],
     "discrete": ["beta_after_steps", "beta_under_weight_decay", "escape_learning_rate"],
     "proof": ["Proof", "Step", "Theorem"],

@@ -23,6 +23,9 @@ def prove(args: argparse.Namespace) -> int:
     if args.theorem:
         name = choice("--theorem", args.theorem, [theorem.name for theorem in THEOREMS])
         chosen = tuple(theorem for theorem in THEOREMS if theorem.name == name)
+    if args.table:
+        print(flows_table())
+        return 0
     if args.json:
         print(json.dumps([record(theorem) for theorem in chosen], indent=1, ensure_ascii=False))
     else:
@@ -30,9 +33,19 @@ def prove(args: argparse.Namespace) -> int:
             print(text(theorem))
         proved = sum(theorem.prove().holds for theorem in chosen)
         print(f"{proved} of {len(chosen)} proved")
+        if not args.theorem:
+            print(f"\n{flows_table()}")
     if args.latex:
         write_text(output_file("--latex", args.latex), latex(chosen))
     return 0 if all(theorem.prove().holds for theorem in chosen) else 1
+
+
+def flows_table() -> str:
+    """All flows in one table, as text."""
+    from commons.tables import aligned
+    from theory.table import table
+
+    return aligned(table())
 
 
 TEXT = "Prove the theorems about the single neuron, step by step."
@@ -41,6 +54,7 @@ TEXT = "Prove the theorems about the single neuron, step by step."
 def add_options(parser: Parser) -> None:
     """Add what this command takes."""
     parser.add_argument("--theorem", metavar="NAME", help="only this one, such as 5.2 (all)")
+    parser.add_argument("--table", action="store_true", help="only the table of all flows: metric, basin, share")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.add_argument("--latex", metavar="FILE", type=Path, help="also write an article that pdflatex compiles")
     parser.set_defaults(run=prove)

@@ -85,13 +85,24 @@ def success_probability(flow: Flow, init: Gaussian | Uniform | Balanced) -> Prob
             return np.asarray(density * ndtr(reach / init.std_a))
 
         return _sum(mass, np.array([0.0, end]))
-    covers = float(flow.w.weight(flow.a.radius(np.array([init.limit_a])))[0])  # from here on w recovers every a
+    share, error = _second_quadrant(flow, init.limit_a, init.limit_w)
+    return Probability((1 + share) / 4, error / 4)
 
-    def share(w: Array) -> Array:
-        reach = np.minimum(flow.a.weight(flow.w.radius(w)) / init.limit_a, 1.0)
-        return np.asarray((1 + reach) / (4 * init.limit_w))
 
-    return _sum(share, np.array([0.0, min(covers, init.limit_w), init.limit_w]))
+def quadrant_share(flow: Flow, extent: float = 2.0) -> Probability:
+    """The share of the starts a < 0 < w in [−extent, extent]², all equally likely, that recover the teacher (d = 1)."""
+    number("extent", extent, above=0)
+    return _second_quadrant(flow, extent, extent) if flow.a.passes_zero else Probability(0.0, 0.0)
+
+
+def _second_quadrant(flow: Flow, limit_a: float, limit_w: float) -> Probability:
+    """Share of the starts in (−limit_a, 0) × (0, limit_w) that recover: for each w, those with |a| below its reach."""
+    covers = float(flow.w.weight(flow.a.radius(np.array([limit_a])))[0])  # from here on w recovers every a
+
+    def reached(w: Array) -> Array:
+        return np.asarray(np.minimum(flow.a.weight(flow.w.radius(w)) / limit_a, 1.0) / limit_w)
+
+    return _sum(reached, np.array([0.0, min(covers, limit_w), limit_w]))
 
 
 def _equal_charts_loss(init: Gaussian | Uniform) -> float:

@@ -32,12 +32,14 @@ from theory import (
     invariant,
     limit_point,
     margin,
+    quadrant_share,
     recovers,
     recovers_nd,
     success_probability,
     time_to_loss,
 )
 from theory.metrics import SignIdentity, SignProduct
+from theory.table import FLOWS_SHOWN, table
 
 Metric = Callable[[mpmath.mpf], mpmath.mpf]
 CLOSED: dict[str, tuple[Chart, Metric, float]] = {
@@ -123,6 +125,10 @@ def test_shares_of_the_quadrant(flow: Flow, share: float) -> None:
     found = success_probability(flow, Uniform(2.0, 2.0))
     assert found.error < 1e-12
     assert 4 * found.value - 1 == pytest.approx(share, abs=6e-4)
+    assert quadrant_share(flow).value == pytest.approx(4 * found.value - 1, abs=1e-12)
+    assert quadrant_share(flow, 3.0).value == pytest.approx(
+        4 * success_probability(flow, Uniform(3.0, 3.0)).value - 1, abs=1e-12
+    )
 
 
 positive = st.floats(1e-3, 1e3)
@@ -220,3 +226,27 @@ def test_basins_agree_with_an_integrator_on_2000_starts(flow: Flow) -> None:
     clear = np.abs(margin(a, w, flow)) > 1e-6
     assert clear.sum() > 1900
     assert ((y > n) == recovers(a, w, flow))[clear].all()
+
+
+BALANCED = {
+    "iff η_a > η_w": ("rate_a", "rate_w"),
+    "iff β_a > β_w": ("beta_a", "beta_w"),
+    "iff β_w > β_a": ("beta_w", "beta_a"),
+}
+BALANCED |= {"iff α_a > α_w": ("alpha_a", "alpha_w"), "iff λ_a > λ_w": ("lambda_a", "lambda_w")}
+
+
+@pytest.mark.parametrize("row", range(len(FLOWS_SHOWN)))
+def test_the_table_says_what_the_basin_does(row: int) -> None:
+    """Its last columns against starts: on the balanced line, and counted over the quadrant."""
+    flow, line = FLOWS_SHOWN[row], table()[row]
+    r = np.linspace(0.1, 2, 50)
+    says = line["on the balanced line"]
+    if says == "saddle":
+        assert (fate(-r, r, flow) == "saddle").all()
+    else:
+        larger, smaller = (getattr(flow, name) for name in BALANCED[says])
+        assert (recovers(-r, r, flow) == (larger > smaller)).all()
+    a, w = np.meshgrid(-(np.arange(400) + 0.5) / 200, (np.arange(400) + 0.5) / 200)
+    assert float(line["share in [−2, 2]²"]) == pytest.approx(recovers(a, w, flow).mean(), abs=2e-3)
+    assert quadrant_share(flow).error < 1e-11
