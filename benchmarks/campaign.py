@@ -31,17 +31,18 @@ def epochs(args: argparse.Namespace) -> None:
     from sparse_training.runs.config import Config
     from sparse_training.signs import SignTracker
     from sparse_training.training import loop
+    from sparse_training.training.passes import Passes
 
     rows = []
-    for compiled in (False, True):
-        for name, settings in ARMS.items():
+    for compiled in [mode == "compiled" for mode in args.modes]:
+        for name, settings in ((arm, ARMS[arm]) for arm in args.arms):
             config = Config().with_set([*SETTINGS, *settings, f"data.root={args.data}", f"epochs={args.epochs + 1}"])
             config = config.with_set([f"engine.compile={str(compiled).lower()}"])
             spent = {"evaluation": 0.0, "signs": 0.0}
             ends: list[float] = []
-            evaluate, record = loop.Passes.evaluate, SignTracker.record
+            evaluate, record = Passes.evaluate, SignTracker.record
             try:
-                loop.Passes.evaluate = _timed(evaluate, spent, "evaluation")  # type: ignore[method-assign]
+                Passes.evaluate = _timed(evaluate, spent, "evaluation")  # type: ignore[method-assign]
                 SignTracker.record = _timed(record, spent, "signs")  # type: ignore[method-assign]
 
                 def ended(_: object, spent: dict[str, float] = spent, ends: list[float] = ends) -> None:
@@ -52,7 +53,7 @@ def epochs(args: argparse.Namespace) -> None:
                 with tempfile.TemporaryDirectory() as folder:
                     loop.train(config, Path(folder) / "run", progress=ended)
             finally:
-                loop.Passes.evaluate, SignTracker.record = evaluate, record  # type: ignore[method-assign]
+                Passes.evaluate, SignTracker.record = evaluate, record  # type: ignore[method-assign]
             total = ends[-1] - ends[0]
             shares = {f"{key} %": 100 * value / total for key, value in spent.items()}
             mode = "compiled" if compiled else "eager"
@@ -73,7 +74,11 @@ def _timed(function: Callable[..., Any], spent: dict[str, float], key: str) -> C
 
 
 def sweep(args: argparse.Namespace) -> None:
-    """Wall seconds of a sweep over all cores and of the same runs as commands in turn, in rounds."""
+    """Wall and CPU seconds of a sweep over all cores and of the same runs as commands in turn, in rounds.
+
+    On a machine with nothing else to do the ratio is that of the wall; twice that of the CPU seconds is what two free
+    cores would give, also where the machine is not free.
+    """
     from sparse_training.sweeps import Settings, Sweep, load_plan
 
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -97,15 +102,19 @@ def sweep(args: argparse.Namespace) -> None:
                 words = ["train", "--config", str(config), "--out", str(folder / f"alone-{number}-{job.address}")]
                 commands.append([sys.executable, "-m", "sparse_training", *words])
             alone = _seconds(commands, environment)
-            rows.append({"runs": len(jobs), "sweep s": together, "in turn s": alone, "ratio": alone / together})
+            row = {"runs": len(jobs), "sweep s": together[0], "in turn s": alone[0], "ratio": alone[0] / together[0]}
+            rows.append(row | {"sweep CPU s": together[1], "in turn CPU s": alone[1]})
     print(aligned(rows))
 
 
-def _seconds(commands: list[list[str]], environment: dict[str, str]) -> float:
-    begun = time.perf_counter()
+def _seconds(commands: list[list[str]], environment: dict[str, str]) -> tuple[float, float]:
+    """Wall and CPU seconds of commands, one after another."""
+    begun, before = time.perf_counter(), os.times()
     for command in commands:
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - begun
+    after = os.times()
+    spent = after.children_user + after.children_system - before.children_user - before.children_system
+    return time.perf_counter() - begun, spent
 
 
 def stopping(args: argparse.Namespace) -> None:
@@ -133,6 +142,10 @@ def main() -> int:
     command = commands.add_parser("epochs", help="seconds of an epoch")
     command.add_argument("--data", type=Path, required=True, help="folder of CIFAR-10")
     command.add_argument("--epochs", type=int, default=2, help="epochs after the first")
+    command.add_argument(
+        "--modes", nargs="+", default=["eager", "compiled"], choices=["eager", "compiled"], help="of them"
+    )
+    command.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS), help="of them")
     command.set_defaults(run=epochs)
     command = commands.add_parser("sweep", help="a sweep against its commands in turn")
     command.add_argument("--seeds", type=int, default=4, help="of two arms")
