@@ -1,5 +1,6 @@
 """How far a sweep is: runs done, running and left, the epoch of each run in progress, and the time that is left."""
 
+import json
 import re
 import sys
 import time
@@ -10,7 +11,7 @@ from statistics import fmean
 
 from commons.checks import refuse
 from commons.cli import progress
-from sparse_training.runs.run import Run
+from commons.files import complete_lines
 from sparse_training.sweeps.execute import Sweep
 from sparse_training.sweeps.job import Job
 from sparse_training.sweeps.ledger import Record
@@ -48,7 +49,7 @@ def standing(sweep: Sweep) -> Standing:
     jobs = {job.address: job for job in sweep.jobs}
     gone = {*finished, *sweep.failed, *(sweep.needless() if not sweep.running else ())}
     left = [job for job in jobs.values() if job.address not in gone]
-    begun = {job.address: Run(job.folder).metrics() for job in left if (job.folder / "config.toml").exists()}
+    begun = {job.address: _epochs(job) for job in left if (job.folder / "config.toml").exists()}
     running = [job for job in left if job.address in (sweep.running or begun)]
     diverged = sum(sweep.ledger.at(address)[0]["diverged"] is not None for address in finished)
     return Standing(
@@ -74,6 +75,11 @@ def clock(seconds: float | None) -> str:
         if seconds < 5400
         else f"{seconds / 3600:.1f} h"
     )
+
+
+def _epochs(job: Job) -> list[Record]:
+    """The metrics of a run in progress, without a check of its folder, which another process writes at this moment."""
+    return [json.loads(line) for line in complete_lines(job.folder / "metrics.jsonl")]
 
 
 def _seconds_left(sweep: Sweep, left: list[Job], begun: Mapping[str, list[Record]]) -> float | None:

@@ -288,3 +288,23 @@ def _children(pid: int) -> list[int]:
 
 def _command_line(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def test_the_standing_of_a_sweep_is_read_by_anyone_from_its_files(sweep: Make, here: Any) -> None:
+    from sparse_training.sweeps.progress import standing
+
+    made = sweep()
+    made.jobs = made.jobs[:3]
+    made.run(here)
+    other = sweep()
+    folder = other.jobs[3].folder
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "config.toml").write_text(other.jobs[3].toml)
+    (folder / "metrics.jsonl").write_text('{"epoch": 1, "seconds": 100.0}\n{"epoch": 2, "sec')
+    seen = standing(other)
+    assert (seen.done, seen.left, seen.failed) == (3, 2, 0)
+    assert seen.running == (("plain 1", 1, 2),)
+    assert seen.seconds is not None
+    assert (
+        50 < seen.seconds < 150
+    )  # the second epoch of "plain", at the mean pace of its runs, and little for the others
