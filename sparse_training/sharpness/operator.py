@@ -4,6 +4,7 @@ The network's parameters, gradients, buffers and mode are the same afterwards. T
 """
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -39,10 +40,11 @@ WAYS: dict[tuple[str, str], Callable[[Piece, Tensors, Tensors], Product]] = {
 
 # Most samples a piece where nothing else is asked: on a CPU, fewer than 500 cost up to 40 % more; more save nothing.
 CHUNK = 1024
-# Samples, of the hardest and of the others, on which rounding is measured. One sample that the network all but divides
-# by zero for can be most of it, and be none of these: of 160 random networks it was 1.3e-5 of λ_max where ten times the
-# measured was 4e-7. So what is measured counts MARGIN times, and never less than UNSEEN of λ_max.
-STRATUM, MARGIN, UNSEEN = 64, 10, 3e-5
+# With up to FEW samples rounding is measured on all of them. With more it is measured on the STRATUM whose outputs
+# differ most in float64, and on as many others. One sample for which a normalization all but divides by zero can be most
+# of it and be none of these: so it was in 1 of 520 networks of up to 600 samples, with 2e-4 of λ_max. Hence what is
+# measured counts MARGIN times, and never less than UNSEEN of λ_max.
+FEW, STRATUM, MARGIN, UNSEEN = 1024, 32, 10, 1e-4
 # Samples whose graph is measured to tell what all of them would take.
 PROBE = 16
 
@@ -140,24 +142,37 @@ class HessianOperator(SymmetricOperator):
         return part
 
     def rounding(self, v: Tensor, size: float) -> float:
-        """Estimate ‖H v − (H v in float64)‖ from the hardest samples and some of the others; 0 in float64.
+        """Estimate ‖H v − (H v in float64)‖, with a margin, on the samples that round worst and some others.
 
-        Where these are not all samples it is MARGIN times what they show, and at least UNSEEN · size.
+        It is infinite where there are so few samples that all can be asked.
         """
         if self.dtype == torch.float64:
             return 0.0
-        order = self._pull.argsort(descending=True, stable=True)
-        hard, easy = order[:STRATUM], order[STRATUM:]
-        if len(easy) <= STRATUM or not self._independent:
-            hard, easy = order, order[:0]
-        some = easy[spread(len(easy), STRATUM).to(easy.device)]
+        if self.samples <= FEW or not self._independent:
+            return math.inf
+        worst, others = self._by_rounding()
+        some = others[spread(len(others), STRATUM).to(others.device)]
         total = torch.zeros(self.size, dtype=torch.float64, device=self.device)
-        for rows, times in ((hard, 1.0), (some, len(easy) / max(len(some), 1))):
+        for rows, times in ((worst, 1.0), (some, len(others) / max(len(some), 1))):
             batches = self._picked(rows)
             total += times * (self._anew(torch.float64, batches, v) - self._anew(self.dtype, batches, v))
-        self._again += 9 * (len(hard) + len(some)) / self.samples
-        found = float((self._summed(total) / self._divisor).norm())
-        return max(MARGIN * found, UNSEEN * size) if len(easy) else found
+        self._again += 9 * (len(worst) + len(some)) / self.samples
+        found = MARGIN * float((self._summed(total) / self._divisor).norm())
+        return max(found, UNSEEN * size)
+
+    def _by_rounding(self) -> tuple[Tensor, Tensor]:
+        """Indices of the samples whose output differs most between the precisions, and of the others."""
+        order = self._pull.argsort(descending=True, stable=True)
+        wide = self._in(torch.float64)
+        differences = []
+        for (output, _), (exact, _) in zip(self.outputs(), wide.outputs(), strict=True):
+            if not isinstance(output, Tensor):
+                return order[:STRATUM], order[STRATUM:]
+            differences.append((output - exact).reshape(len(output), -1).norm(dim=1))
+        self._again += 1
+        if (apart := torch.cat(differences)).shape == order.shape:
+            order = apart.argsort(descending=True, stable=True)
+        return order[:STRATUM], order[STRATUM:]
 
     def in_float64(self, v: Tensor) -> Tensor:
         """H v over all samples in float64."""
@@ -194,11 +209,16 @@ class HessianOperator(SymmetricOperator):
                 total += self.coordinates.vector(product(tangents))
         return (self._summed(total) / self._divisor).to(self.dtype)
 
-    def _anew(self, dtype: torch.dtype, batches: list[Batch], v: Tensor | None) -> Tensor:
-        """The samples' summed part of H v, or of the gradient for None, in a precision; the sum is (size,) float64."""
+    def _in(self, dtype: torch.dtype) -> "HessianOperator":
+        """Return this operator in another precision, to evaluate pieces with and not for its own products."""
         part = copy.copy(self)
         part.dtype, part.coordinates = dtype, self.coordinates.to(dtype)
         part._constants = {name: part._placed(tensor) for name, tensor in self._constants.items()}
+        return part
+
+    def _anew(self, dtype: torch.dtype, batches: list[Batch], v: Tensor | None) -> Tensor:
+        """The samples' summed part of H v, or of the gradient for None, in a precision; the sum is (size,) float64."""
+        part = self._in(dtype)
         leaves, way = part.coordinates.values, WAYS[self.curvature, "rebuilt"]
         total = torch.zeros(self.size, dtype=torch.float64, device=self.device)
         with evaluation(self._model):

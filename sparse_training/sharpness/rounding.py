@@ -17,14 +17,24 @@ NEAR = 0.5
 def with_rounding(operator: SymmetricOperator, pair: Eigenpair, tol: float) -> Eigenpair:
     """Return the pair with an error that covers rounding, no longer converged if that exceeds the tolerance.
 
-    pair: its error is a bound in exact arithmetic: the residual, or less where residual²/gap is known.
+    pair: its error is a bound in exact arithmetic: the residual, or less where residual²/gap is known. Where the
+    network cannot run in float64, the reason says so and the error leaves rounding out.
     """
+    try:
+        return _measured(operator, pair, tol)
+    except (RuntimeError, TypeError) as error:
+        told = f"rounding could not be measured: {' '.join(str(error).split())[:120]}"
+        floor = FLOOR[operator.dtype] * abs(pair.value)
+        return replace(pair, error=max(pair.error, floor), reason=f"{pair.reason}; {told}")
+
+
+def _measured(operator: SymmetricOperator, pair: Eigenpair, tol: float) -> Eigenpair:
     target, floor = tol * abs(pair.value), FLOOR[operator.dtype] * abs(pair.value)
     estimate = operator.rounding(pair.vector, abs(pair.value))
     if not estimate:  # an exact operator
         return replace(pair, error=max(pair.error, floor))
     error = pair.error + estimate
-    if pair.converged and (estimate > NEAR * target or error > target):
+    if estimate > NEAR * target or error > target:
         vector = pair.vector.double()
         vector = vector / vector.norm()
         image = operator.in_float64(vector)

@@ -43,7 +43,7 @@ def test_an_error_covers_what_float32_does_and_no_claim_goes_beyond_it() -> None
     assert unsure == 6
 
 
-def test_spaces_powers_and_pieces_measure_their_rounding() -> None:
+def test_spaces_powers_and_pieces_measure_their_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     model, x, y = layernorm(15)
     single, double = (
         HessianOperator(model, cross_entropy, (x, y), dtype=dtype, chunk=20) for dtype in (None, torch.float64)
@@ -53,7 +53,10 @@ def test_spaces_powers_and_pieces_measure_their_rounding() -> None:
         v = torch.linspace(-1, 1, operator.size)
         v = v / v.norm()
         difference = float(((operator @ v).double() - exact @ v.double()).norm())
-        assert 0.3 * difference <= operator.rounding(v, 0.0) <= 30 * difference
+        with monkeypatch.context() as patch:
+            patch.setattr("sparse_training.sharpness.operator.FEW", 0)
+            assert difference <= operator.rounding(v, 0.0) <= 30 * difference
+        assert operator.rounding(v, 0.0) == torch.inf
         assert (operator.in_float64(v.double()) - exact @ v.double()).norm() <= 0.05 * difference
         for solve in (lanczos, power_iteration):
             truth = lanczos(exact, tol=1e-9, max_products=3000)
@@ -69,17 +72,31 @@ def test_all_samples_are_asked_in_float64_only_near_the_tolerance(monkeypatch: p
         return ask(self, v)
 
     monkeypatch.setattr(HessianOperator, "in_float64", counted)
-    model, x, y = layernorm(1, scale=1.0, n=1000)
+    model, x, y = layernorm(1, scale=1.0, n=1100)
     pair = max_eigenvalue(model, cross_entropy, (x, y), make_masks(model, 0.5, "random", seed=0))
     assert pair.converged
     assert not calls
     operator = HessianOperator(model, cross_entropy, (x, y), make_masks(model, 0.5, "random", seed=0))
     before = operator.gradient_equivalents
     assert operator.rounding(pair.vector, pair.value) > 0
-    assert operator.gradient_equivalents - before <= 1.2
+    assert operator.gradient_equivalents - before <= 1.6
     model, x, y = layernorm(15)
     assert not max_eigenvalue(model, cross_entropy, (x, y), tol=2e-6).converged
     assert len(calls) == 1
+
+
+def test_a_network_that_is_float32_only_says_that_its_rounding_is_unknown() -> None:
+    class Single(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.table = nn.Linear(8, 3), [torch.eye(3)]
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.as_tensor(self.layer(x) @ self.table[0])
+
+    pair = max_eigenvalue(Single(), cross_entropy, (torch.randn(20, 8), torch.arange(20) % 3))
+    assert pair.converged
+    assert "rounding could not be measured" in pair.reason
 
 
 class Attention(nn.Module):
