@@ -41,7 +41,7 @@ WAYS: dict[tuple[str, str], Callable[[Piece, Tensors, Tensors], Product]] = {
 # Most samples a piece where nothing else is asked: on a CPU, fewer than 500 cost up to 40 % more; more save nothing.
 CHUNK = 1024
 # With up to FEW samples rounding is measured on all of them. With more it is measured on the STRATUM whose outputs
-# differ most in float64, and on as many others. One sample for which a normalization all but divides by zero can be most
+# differ most in float64, and on as many others. A sample for which a normalization all but divides by zero can be most
 # of it and be none of these: so it was in 1 of 520 networks of up to 600 samples, with 2e-4 of λ_max. Hence what is
 # measured counts MARGIN times, and never less than UNSEEN of λ_max.
 FEW, STRATUM, MARGIN, UNSEEN = 1024, 32, 10, 1e-4
