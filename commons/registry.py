@@ -49,6 +49,7 @@ class Registry(MutableMapping[str, T]):
         self._found: dict[str, T] = {}  # entries that `find` has imported
         for name, part in (entries or {}).items():
             self[name] = part
+        self._own = set(self._entries)  # known by name in every process
 
     def __getitem__(self, name: str) -> T:
         return self._entries[name]
@@ -109,19 +110,23 @@ class Registry(MutableMapping[str, T]):
         return self._entries[name]
 
     def name_of(self, entry: T) -> str:
-        """The name by which `find` gives this entry: its name here, or else "module:qualname".
+        """The name by which `find` gives this entry in any process: its name here, or "module:qualname".
+
+        A part that was registered later has its name only where that was done, so its home is told if it has one.
 
         Raises:
             InputError: the entry has no name here and cannot be imported, such as a class defined within a function.
         """
-        for names in (self._entries, self._found):
-            for name, known in names.items():
-                if known is entry:
-                    return name
-        home = _home(entry)
-        if home is None or "<" in home:
+        registered = next((name for name, known in self._entries.items() if known is entry), "")
+        if registered in self._own:
+            return registered
+        found = next((name for name, known in self._found.items() if known is entry), "")
+        home = _home(entry) or "<"
+        importable = "" if "<" in home or (registered and home.startswith("__main__:")) else home
+        name = found or importable or registered
+        if not name:
             refuse("name", repr(entry), "known", "register it, or define it at the top level of a module")
-        return home
+        return name
 
     def listed(self) -> str:
         """The names as a text for people: "a, b or c"."""

@@ -48,10 +48,11 @@ def eigenvalues_figure(tables: Mapping[str, Rows]) -> "Figure":
                 key = (name, row["quantity"], row["space"])
                 lines[key] = [*lines.get(key, ()), row]
     varying = [len({key[i] for key in lines}) > 1 for i in range(3)]
-    for key, rows in lines.items():
-        label = ", ".join(part for part, varies in zip(key, varying, strict=True) if varies)
+    labels = [", ".join(part for part, varies in zip(key, varying, strict=True) if varies) for key in lines]
+    looks = styles(labels)
+    for label, rows in zip(labels, lines.values(), strict=True):
         epochs, values = ([float(row[name] or 0) for row in rows] for name in ("epoch", "value"))
-        (line,) = axes.plot(epochs, values, "o-", ms=2, label=label or None)
+        (line,) = axes.plot(epochs, values, "o-", ms=2, color=looks[label].colour, label=label or None)
         missed = [i for i, row in enumerate(rows) if str(row["converged"]) != "True"]
         x, y = ([numbers[i] for i in missed] for numbers in (epochs, values))
         axes.plot(x, y, "o", ms=5, mfc="none", color=line.get_color())

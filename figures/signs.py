@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from commons.statistics import mean_interval
-from figures.style import COLUMN, PAGE, styles
+from figures.style import COLUMN, PAGE, from_zero, styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +64,8 @@ def draw_flips_by_epoch(axes: "Axes", rows: Rows, column: str) -> None:
         if all(i.n > 1 for i in intervals):
             low, high = [i.low for i in intervals], [i.high for i in intervals]
             axes.fill_between(x, low, high, color=style.colour, alpha=0.2, lw=0)
-    axes.set(xlabel="epoch", ylim=(0, None))
+    axes.set_xlabel("epoch")
+    from_zero(axes)
 
 
 def draw_flips_by_layer(axes: "Axes", rows: Rows) -> None:
@@ -83,4 +84,5 @@ def draw_flips_by_layer(axes: "Axes", rows: Rows) -> None:
         means = [interval.mean for interval in intervals]
         axes.errorbar(x, means, yerr=half, fmt=style.marker, color=style.colour, label=arm)
     axes.set_xticks(range(len(layers)), [layer.removesuffix(".weight") for layer in layers], rotation=30, ha="right")
-    axes.set(ylabel="flipped since init (%)", ylim=(0, None))
+    axes.set_ylabel("flipped since init (%)")
+    from_zero(axes)

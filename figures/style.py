@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from commons.files import write_whole
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SHEET = Path(__file__).with_name("paper.mplstyle")
@@ -46,6 +47,11 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
     others = [name for name in wanted if name not in ARMS]
     found = {name: free[i % len(free)] for i, name in enumerate(others)}
     return {name: ARMS.get(name) or found[name] for name in wanted}
+
+
+def from_zero(axes: "Axes") -> None:
+    """Let the y axis begin at 0 and end a little above everything drawn, so that no marker is cut."""
+    axes.set_ylim(0, 1.06 * axes.dataLim.y1 if axes.dataLim.y1 > 0 else None)
 
 
 @contextmanager

@@ -89,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
     if args.show:
         print(config.to_toml(), end="")
         return 0
+    if "mask" in args and config.mask.density == 1:
+        print(f"warning: --mask={args.mask} prunes nothing at density 1; pass --density", file=sys.stderr)
     bar = progress()
     bar.disable = not sys.stderr.isatty()
     lines: list[dict[str, Any]] = []

@@ -11,6 +11,7 @@ from typing import Any
 from commons.checks import choice, number, refuse
 from commons.files import read_text
 from commons.registry import Registry
+from sparse_training.masks import DISTRIBUTIONS, SCORES
 from sparse_training.methods import METHODS, Method, Static, unmet_need
 from sparse_training.reparam import REPARAMS, SCALINGS, Reparam, Scaling
 from sparse_training.runs.optimizers import OPTIMIZERS, SCHEDULES, SGD, Cosine, Optimizer, Schedule
@@ -63,6 +64,10 @@ class MaskSettings:
         hint = f"did you mean {self.density / 100:g}?" if 1 < self.density <= 100 else ""
         number("mask.density", self.density, above=0, at_most=1, hint=hint)
         number("mask.samples", self.samples, at_least=1, integer=True)
+        if ":" not in self.score:
+            choice("mask.score", self.score, SCORES)
+        if ":" not in self.distribution:
+            choice("mask.distribution", self.distribution, ["usual", *DISTRIBUTIONS])
 
 
 @dataclass(frozen=True)

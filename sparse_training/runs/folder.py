@@ -183,12 +183,24 @@ class RunFolder:
                 hint = f"it holds {entry.name!r} but no {CONFIG}; name an empty or a new folder"
                 refuse("out", str(self.path), "the folder of a run", hint)
 
+    @property
+    def _begun(self) -> bool:
+        """Whether something was trained here, or the configuration is none that a run has noted in its history."""
+        noted = CONFIG in self._history.files
+        trained = self._history.epochs or (self.path / METRICS).exists() or any(self.checkpoints.iterdir())
+        return bool(trained) or not noted
+
     def _claim(self, config: Config) -> None:
-        """Begin the run's folder, or make sure that it is of the same run."""
+        """Begin the run's folder, or make sure that it is of the same run.
+
+        Where a run was begun and nothing trained, as when its model turned out to be unknown, another may take over.
+        """
         known = _without_places(config.tree())
         self._old_identity = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
-        if (self.path / CONFIG).exists():
+        written = (self.path / CONFIG).exists()
+        if written:
             self._history.check_file(CONFIG)
+        if written and self._begun:
             _check_same(self.path, known, config.code)
             if not self._history.known and any(self.checkpoints.iterdir()):
                 told = f"the run in {str(self.path)!r} is of an old form without a history: what changed is not noticed"
@@ -209,7 +221,8 @@ def _check_same(path: Path, known: Tree, code: list[str]) -> None:
         old, new = _flat(there), _flat(known)
         key = next(k for k in (*old, *new) if old.get(k) != new.get(k))
         raise InputError(
-            f"out={str(path)!r} holds another run: {key} is {old.get(key)!r} there and {new.get(key)!r} here"
+            f"out={str(path)!r} holds another run: {key} is {old.get(key)!r} there and {new.get(key)!r} here; "
+            "name another folder, or delete this one"
         )
 
 

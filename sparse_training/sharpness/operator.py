@@ -91,6 +91,8 @@ class HessianOperator(SymmetricOperator):
         dtype: torch.dtype | None = None,
         group: "ProcessGroup | None" = None,
     ) -> None:
+        if not callable(loss):
+            refuse("loss", type(loss).__name__, "a function of (outputs, y), such as torch.nn.functional.cross_entropy")
         self.coordinates = Coordinates(model, masks, params, dtype)
         super().__init__(self.coordinates.size, self.coordinates.dtype, self.coordinates.device)
         self.curvature, self.graph = choice("curvature", curvature, CURVATURES), choice("graph", graph, GRAPHS)

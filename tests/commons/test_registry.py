@@ -53,7 +53,8 @@ def test_a_decorator_enters_a_part_and_leaves_it_as_it_is(parts: Registry[type[P
     assert decorated is Second is parts["second"]
     assert parts.register("inner", Second.Inner) is Second.Inner
     assert parts.listed() == "first, second or inner"
-    assert [parts.name_of(part) for part in parts.values()] == list(parts)
+    homes = [f"{__name__}:Second", f"{__name__}:Second.Inner"]
+    assert [parts.name_of(part) for part in parts.values()] == ["first", *homes]  # names that every process can find
 
 
 def test_a_name_that_is_taken_is_kept_except_by_the_same_definition(parts: Registry[type[Part]]) -> None:
@@ -101,6 +102,7 @@ def test_a_part_that_cannot_be_imported_again_has_no_name(parts: Registry[type[P
 
     with pytest.raises(InputError, match="top level of a module"):
         parts.name_of(Local)
+    assert parts.name_of(parts.register("local", Local)) == "local"
 
 
 @pytest.mark.parametrize(

@@ -232,6 +232,7 @@ def test_mistakes_are_named(problems: SimpleNamespace) -> None:
         (cross_entropy, (x, y), {"masks": Masks({n: torch.zeros(s).bool() for n, s in SHAPES.items()})}, "active"),
         (lambda o, t: cross_entropy(o, t, reduction="sum"), [(x, y), (x, y)], {}, "mean over independent samples"),
         (lambda o, t: o.mean() * torch.nan, (x, y), {}, "loss=nan"),
+        (torch.ones(()), (x, y), {}, "loss='Tensor' is not a function"),
         (cross_entropy, (x, y), {"graph": "linearized", "curvature": "gauss-newton"}, "graph="),
     ):
         with pytest.raises(InputError, match=message.replace("?", r"\?")):

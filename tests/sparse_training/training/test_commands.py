@@ -96,3 +96,23 @@ def test_a_world_that_cannot_be_joined_is_one_line(
 def test_help_imports_nothing_heavy() -> None:
     code = "import sys, sparse_training.__main__ as m; m.parser(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("wrong", [["--model", "mlpp"], ["--mask", "nothing:such"], ["--set", "data.name=digit"]])
+def test_a_folder_in_which_nothing_was_trained_takes_another_run(
+    wrong: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--out", str(tmp_path / "run")]
+    with pytest.raises(SystemExit):
+        parser().execute(["train", *SHORT, *wrong, *out])
+    assert parser().execute(["train", *SHORT, *out]) == 0
+    with pytest.raises(SystemExit):
+        parser().execute(["train", *SHORT, "--seed", "1", *out])
+    assert "holds another run: seed is 0 there and 1 here; name another folder" in capsys.readouterr().err
+
+
+def test_names_of_masks_are_checked_at_any_density(capsys: pytest.CaptureFixture[str]) -> None:
+    for setting in ("snipp", "snip:erkk"):
+        with pytest.raises(SystemExit):
+            parser().execute(["train", "--mask", setting, "--show", "--out", "unused"])
+        assert "is not one of" in capsys.readouterr().err
