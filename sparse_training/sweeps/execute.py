@@ -90,8 +90,9 @@ def _digest(config: Config, ledger: Ledger) -> str:
 class Sweep:
     """The runs of a plan and what has become of them.
 
-    jobs: all of them. failed: reasons of runs that are given up in this call, by address. needless: gives the addresses
-    of runs that are not needed any more, such as `stopping.resolved`; None: all are needed.
+    plan, settings: what is to be made, and how. jobs: all runs. failed: reasons of runs that are given up in this
+    call, by address. needless: gives the addresses of runs that are not needed any more, such as `stopping.resolved`;
+    None: all are needed.
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class Sweep:
     ) -> bool:
         """Make what is left; returns whether nothing is left, False if `until` (Unix time) or SIGTERM came first.
 
-        look: called when something has ended and at least every `seconds`.
+        executor: where the runs are made. look: called when something has ended and at least every `seconds`.
         """
         self._begin()
         with preemption() as asked:

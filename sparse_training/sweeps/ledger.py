@@ -27,7 +27,8 @@ class DamagedLine(UserWarning):
 class Ledger:
     """The ledger in a file, which need not exist yet. What other processes append is seen by `refresh`.
 
-    A line has a `kind`: "run" for a finished run, under its `address`; "sweep" for what a sweep file says of its table.
+    path: of the file; its folder is made with the first line. A line has a `kind`: "run" for a finished run, under
+    its `address`; "sweep" for what a sweep file says of its table.
 
     Raises:
         InputError: the file cannot be read.

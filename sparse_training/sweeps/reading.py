@@ -31,7 +31,8 @@ KEYS = ("preset", "seeds", "against", "metric", "margin", "sharpness", "base", "
 
 
 def load_plan(path: str | Path, settings: Sequence[str] = (), *, root: str = "", trust: Trust = False) -> Plan:
-    """Read a sweep file. settings: `field=value` texts over the base. root: folder of the data, as no file names it.
+    """Read the sweep file at `path`. settings: `field=value` texts over the base. root: folder of the data, as no
+    file names it.
 
     trust: the code that the file, and a preset file that it names, may have imported, as in `Config.load`.
 

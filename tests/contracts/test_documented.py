@@ -24,6 +24,7 @@ PACKAGES = (
     "sparse_training.runs",
     "sparse_training.sharpness",
     "sparse_training.signs",
+    "sparse_training.sweeps",
     "sparse_training.training",
     "sparse_training.transplant",
 )
