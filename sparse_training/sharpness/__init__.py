@@ -1,7 +1,4 @@
-"""Curvature of a network's loss on its active weights: products with its Hessian, and what solvers learn of it.
-
-Nothing here trains, prunes or draws.
-"""
+"""Curvature of a network's loss on its active weights: products with its Hessian, and what solvers learn of it."""
 
 from sparse_training.sharpness.base import MatrixOperator, SymmetricOperator
 from sparse_training.sharpness.density import SpectralDensity, spectral_density

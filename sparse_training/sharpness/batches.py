@@ -1,7 +1,4 @@
-"""Samples read once, in the order given, and kept: what a curvature is measured on cannot change between products.
-
-It never shuffles, drops or augments.
-"""
+"""Samples, read once in the order given and kept: what a curvature is measured on cannot change between products."""
 
 from collections.abc import Iterable, Iterator
 

@@ -1,6 +1,6 @@
-"""A bound that the largest eigenvalue stays below, from the coefficients of a Lanczos run with a random start.
+"""An upper bound on the largest eigenvalue from the coefficients of a Lanczos run with a random start.
 
-It costs no product, and holds with a stated probability over the start, for any spectrum.
+It costs no product, and it holds with a stated probability over the start, for any spectrum.
 """
 
 import numpy as np

@@ -1,7 +1,4 @@
-"""Which weights the curvature is taken in, and the way between their vector and the tensors of the network.
-
-It never differentiates.
-"""
+"""The weights in which curvature is taken, and the way between their vector and the tensors of the network."""
 
 import copy
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
 """The distribution of all eigenvalues by stochastic Lanczos quadrature, with error bars.
 
-It resolves nothing finer than its bandwidth, which is part of the result.
+It shows nothing finer than its bandwidth, which is part of the result.
 """
 
 from dataclasses import dataclass

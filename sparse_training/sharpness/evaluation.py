@@ -1,7 +1,4 @@
-"""The state a network is evaluated in while its curvature is measured, set for a while and put back.
-
-It never touches parameters, gradients or buffers.
-"""
+"""The mode and the precision in which a network is evaluated while its curvature is measured, put back afterwards."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,6 +1,6 @@
-"""A Krylov space grown one product at a time, fully orthogonal, with thick restarts, and its Ritz pairs.
+"""A Krylov space that grows by one product at a time, with thick restarts, and its Ritz pairs.
 
-It decides nothing: when to stop belongs to the solvers.
+Its basis is kept fully orthogonal. When to stop is decided by the solvers.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""How much memory the graph of a gradient takes, and how much is free: whether a graph can be kept.
-
-It measures; it never frees.
-"""
+"""How much memory the graph of a gradient takes and how much is free, which tells whether a graph can be kept."""
 
 import os
 from collections.abc import Callable

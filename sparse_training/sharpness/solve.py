@@ -1,7 +1,4 @@
-"""`max_eigenvalue`: from a network, a loss and samples to λ_max in one call.
-
-It never returns a bare number.
-"""
+"""`max_eigenvalue`: from a network, a loss and samples to λ_max with its error, in one call."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,7 +19,8 @@ from sparse_training.sharpness.scout import scout
 from sparse_training.sharpness.thick_restart import lanczos, unit
 
 SOLVERS = ("lanczos", "power")
-# Cosine from which an eigenvector of an earlier network is as good a start as that of a few samples of this one.
+# The eigenvector of an earlier network is as good a start as that of a few samples of this one, if the cosine between
+# them is at least this.
 ALIGNED = 0.9
 
 
@@ -68,10 +66,11 @@ def max_eigenvalue(
 def largest(
     hessian: HessianOperator, start: Tensor | None = None, *, tol: float = 1e-3, seed: int = 0, max_products: int = 1000
 ) -> Eigenpair:
-    """λ_max by Lanczos after a look at the hardest samples; the result counts all work since the operator was made.
+    """Return λ_max by Lanczos after a look at the hardest samples; it counts all work since the operator was made.
 
-    It starts where those samples point, or at `start` if that is nearly the same; without a clear direction at `start`,
-    else at the gradient, which leans to the top of the spectrum and costs nothing.
+    Lanczos starts where those samples point, or at `start` if that is nearly the same direction. If the samples show no
+    clear direction, it starts at `start`, or without one at the gradient, which leans to the top of the spectrum and
+    costs nothing.
     """
     seen = scout(hessian, seed)
     start = None if start is None else unit(hessian, start)
@@ -109,12 +108,12 @@ def _agreed(first: Eigenpair, second: Eigenpair, tol: float) -> Eigenpair:
 
 
 def cosine(a: Tensor, b: Tensor) -> float:
-    """Of the angle between two vectors (size,)."""
+    """Return the cosine of the angle between two vectors (size,)."""
     return float(a @ b / (a.norm() * b.norm()))
 
 
 def first_vector(operator: HessianOperator, seed: int) -> Tensor:
-    """The gradient, which leans to the top of the spectrum and costs nothing; a random direction where it vanishes."""
+    """Return the gradient, which leans to the top of the spectrum; or a random direction where it vanishes."""
     slope = operator.gradient
     vanishes = not bool(slope.norm() > torch.finfo(slope.dtype).tiny)
     return random_unit(operator, seed, "first") if vanishes else slope

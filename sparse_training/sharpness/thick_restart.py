@@ -1,7 +1,7 @@
 """Lanczos with full reorthogonalization and thick restarts: the largest or smallest eigenvalues, the default solver."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
@@ -13,7 +13,7 @@ from sparse_training.sharpness.eigenpair import Eigenpair
 from sparse_training.sharpness.krylov import Array, Krylov, Ritz, random_unit
 from sparse_training.sharpness.rounding import with_rounding
 
-# A pair of eigenvalues closer than the residual r looks like one. Stopping at min(r, r²/gap) ≤ tol·|λ|, with the gap
+# Two eigenvalues that are closer than the residual r look like one. Stopping at min(r, r²/gap) ≤ tol·|λ|, with the gap
 # of the Ritz values, made 13 % of 3,000 solves on random spectra claim a tolerance that they missed (61 % with a close
 # pair at the top); r ≤ 0.25·tol·|λ| made 0.5 %, r ≤ 0.05·tol·|λ| 3 in 4,000, r ≤ 0.02·tol·|λ| 1 in 4,000.
 RESIDUAL_LIMIT = 0.02
@@ -43,12 +43,25 @@ def lanczos(
 
     All arguments and shapes are as in `top`.
     """
-    return top(operator, 1, which, tol, start, noise, seed, max_products, basis, confidence, second)[0]
+    return top(
+        operator,
+        1,
+        which=which,
+        tol=tol,
+        start=start,
+        noise=noise,
+        seed=seed,
+        max_products=max_products,
+        basis=basis,
+        confidence=confidence,
+        second=second,
+    )[0]
 
 
 def top(
     operator: SymmetricOperator,
     k: int,
+    *,
     which: str = "largest",
     tol: float = 1e-3,
     start: Tensor | None = None,
@@ -82,13 +95,14 @@ def top(
     if start is not None:
         first = unit(operator, start) + noise * first
     share = 1.0 if start is None else noise / (1 + noise)
+    limits = Limits(tol, max_products, second)
     krylov = Krylov(operator, first, max(basis, 2 * k + 8), sign=sign, seed=seed)
     found: Array | None = None  # values before the present search for copies
     while True:
         krylov.grow()
         ritz = krylov.ritz()
-        left = max_products - (operator.products - before)
-        reason, converged = verdict(krylov, ritz, k, tol, left, max_products, second)
+        spent_all = operator.products - before >= max_products
+        reason, converged = verdict(krylov, ritz, k, limits, spent_all)
         if reason and converged.all() and k > 1 and operator.size > k:
             if not krylov.exhausted and found is not None and not _apart(ritz, k) and krylov.steps < krylov.capacity:
                 continue
@@ -141,10 +155,10 @@ def _apart(ritz: Ritz, k: int) -> bool:
 
 
 def errors(ritz: Ritz, k: int, second: float | None) -> Array:
-    """Bounds on the errors of the first k values, (k,): their residuals, or GAP_MARGIN · residual²/gap.
+    """Return bounds on the errors of the first k values, (k,): their residuals, or GAP_MARGIN · residual²/gap.
 
-    The latter for the first value, where the gap to the larger of `second` and the second Ritz value is clear and that
-    second pair has been found.
+    The second holds for the first value alone. It needs a clear gap from it to the larger of `second` and the second
+    Ritz value, and a second Ritz pair that has been found.
     """
     bounds: Array = ritz.residuals[:k].copy()
     if second is not None and len(ritz.values) > 1:
@@ -155,13 +169,22 @@ def errors(ritz: Ritz, k: int, second: float | None) -> Array:
     return bounds
 
 
+@dataclass(frozen=True)
+class Limits:
+    """When a solve may end: the relative tolerance, the most products, and about how large λ₂ is if that is known."""
+
+    tol: float
+    max_products: int
+    second: float | None = None
+
+
 def verdict(
-    krylov: Krylov, ritz: Ritz, k: int, tol: float, left: int, max_products: int, second: float | None = None
+    krylov: Krylov, ritz: Ritz, k: int, limits: Limits, spent_all: bool
 ) -> tuple[str, "np.ndarray[tuple[int], np.dtype[np.bool_]]"]:
-    """Why to stop now, or an empty string; and which of the first k pairs are converged."""
+    """Return why to stop now, or an empty string, and which of the first k pairs are converged."""
     dtype = krylov.operator.dtype
-    values, residuals, bounds = np.abs(ritz.values[:k]), ritz.residuals[:k], errors(ritz, k, second)
-    target, floor = tol * values, FLOOR[dtype] * float(np.abs(ritz.values).max())
+    values, residuals, bounds = np.abs(ritz.values[:k]), ritz.residuals[:k], errors(ritz, k, limits.second)
+    target, floor = limits.tol * values, FLOOR[dtype] * float(np.abs(ritz.values).max())
     converged = residuals <= np.minimum(target, np.maximum(RESIDUAL_LIMIT * target, floor))
     converged |= (bounds < residuals) & (bounds <= target)
     converged &= krylov.steps >= FEWEST or krylov.exhausted
@@ -174,8 +197,8 @@ def verdict(
         return f"{told}: the space is exhausted", converged
     if len(converged) == k and (residuals <= floor).all():
         return f"{told}: at the floor of {dtype}; pass dtype=torch.float64", converged
-    if left <= 0:
-        return f"{told}: stopped by max_products={max_products}", converged
+    if spent_all:
+        return f"{told}: stopped by max_products={limits.max_products}", converged
     return "", converged
 
 

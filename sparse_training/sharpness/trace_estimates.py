@@ -1,7 +1,4 @@
-"""Stochastic estimates of the trace, each with a confidence interval.
-
-They see the operator through products only.
-"""
+"""Stochastic estimates of the trace from products alone, each with a confidence interval."""
 
 import torch
 from torch import Tensor
