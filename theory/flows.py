@@ -153,8 +153,8 @@ class LayerRates(Flow):
 class UnitSpeed(Flow):
     """The geometry of Sign-In without its learning rate: g = √(1 + 4θ²/β²), which is 1 at θ = 0.
 
-    It conserves (β_a/2)√(4a² + β_a²) − (β_w/2)√(4w² + β_w²). As β → 0 it is exponentiated gradient, as β → ∞ the
-    standard flow.
+    It conserves (β_a/2)√(4a² + β_a²) − (β_w/2)√(4w² + β_w²), β_a and β_w being beta_a and beta_w. As β → 0 it is
+    exponentiated gradient, as β → ∞ the standard flow.
     """
 
     beta_a: Annotated[float, "m² − w² of the factors of the outer weight a"] = 1.0
@@ -181,7 +181,7 @@ class UnitSpeed(Flow):
 class HAM(Flow):
     """The flow of Hyperbolic Aware Minimization without its decay, g = 1 + α|θ|; α = 0 is the standard flow.
 
-    It conserves E_a(a) − E_w(w) with E = (2/α)(|θ| − ln(1 + α|θ|)/α).
+    It conserves E_a(a) − E_w(w) with E = (2/α)(|θ| − ln(1 + α|θ|)/α). alpha_a, alpha_w: the α of each layer, ≥ 0.
     """
 
     alpha_a: Annotated[float, "α ≥ 0 of the outer weight a"] = 1.0
@@ -237,7 +237,8 @@ class SignDescent(Flow):
 class SignInSignDescent(Flow):
     """The factors of a and of w step by −sign(∇L)|∇L|^{q−1}, which keeps |m|^q − |w|^q, λ_a and λ_w.
 
-    With one input it conserves √(4|a|^q + λ_a²) − √(4|w|^q + λ_w²). q = 2 is Sign-In, with β for λ.
+    With one input it conserves √(4|a|^q + λ_a²) − √(4|w|^q + λ_w²). q = 2 is Sign-In, with β for λ. lambda_a and
+    lambda_w are λ_a and λ_w.
     """
 
     lambda_a: Annotated[float, "|m|^q − |w|^q of the factors of the outer weight a"] = 1.0

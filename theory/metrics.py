@@ -49,7 +49,7 @@ class MetricChart(Chart):
 
 @dataclass(frozen=True)
 class Scaled(Chart):
-    """A chart whose flow runs at a learning rate of its own: metric rate·g and energy E/rate."""
+    """A chart `inner` whose flow runs at a learning rate of its own: metric rate·g and energy E/rate."""
 
     inner: Chart
     rate: float
@@ -112,7 +112,7 @@ class Scaled(Chart):
 class Hypentropy(MetricChart):
     """The metric of θ = m·w over its value at 0: g = √(1 + 4θ²/β²), with g(0) = 1 and E = (β/2)(√(4θ² + β²) − β).
 
-    It is mirror descent in the hypentropy of Ghai, Hazan and Singer (2020).
+    It is mirror descent in the hypentropy of Ghai, Hazan and Singer (2020). beta: β > 0.
     """
 
     beta: Annotated[float, "β > 0, the size of 2|θ| at which the geometry sets in"]
@@ -142,7 +142,10 @@ class Hypentropy(MetricChart):
 
 @dataclass(frozen=True)
 class Hyperbolic(MetricChart):
-    """The metric of HAM (arXiv 2506.02630), g = 1 + α|θ|, with E = (2/α)(|θ| − ln(1 + α|θ|)/α); α = 0 is plain."""
+    """The metric of HAM (arXiv 2506.02630), g = 1 + α|θ|, with E = (2/α)(|θ| − ln(1 + α|θ|)/α).
+
+    alpha: α ≥ 0; with 0 it is plain.
+    """
 
     alpha: float
     exactness = "closed form"

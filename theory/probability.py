@@ -90,7 +90,12 @@ def success_probability(flow: Flow, init: Gaussian | Uniform | Balanced) -> Prob
 
 
 def quadrant_share(flow: Flow, extent: float = 2.0) -> Probability:
-    """The share of the starts a < 0 < w in [−extent, extent]², all equally likely, that recover the teacher (d = 1)."""
+    """The share of the starts a < 0 < w in [−extent, extent]², all equally likely, that a flow takes to the teacher (d
+    = 1).
+
+    Raises:
+        InputError: extent is not a positive number.
+    """
     number("extent", extent, above=0)
     return _second_quadrant(flow, extent, extent) if flow.a.passes_zero else Probability(0.0, 0.0)
 

@@ -108,10 +108,11 @@ class Found:
 def find_signs(
     model: nn.Module, masks: Masks, method: str, batch: Batch, *, loss: Loss = cross_entropy, seed: int = 0
 ) -> Found:
-    """Signs for the active weights of a network, found from a sample of data; the network itself is not changed.
+    """Signs for the active weights of a network, the model, found from a sample of data; it is not changed.
 
     method: a name in `SIGN_INITS` or "package.module:callable".   batch: (x, y), which the method looks at in whatever
-    pieces it likes.   loss(outputs, y): a mean.   Where a method has no opinion on a weight, it keeps its sign.
+    pieces it likes.   loss(outputs, y): a mean.   seed: of what the method draws.   Where a method has no opinion on a
+    weight, it keeps its sign.
 
     Raises:
         InputError: an unknown method, masks that do not fit, a batch that is none, or a network that the method cannot
@@ -135,7 +136,10 @@ def find_signs(
 
 @torch.no_grad()
 def set_signs(model: nn.Module, signs: Mapping[str, Tensor]) -> None:
-    """Give weights these signs, in place and exactly: |θ| stays bit for bit, and where a sign is 0 the weight stays."""
+    """Give weights of the model these signs, in place and exactly: |θ| stays bit for bit.
+
+    signs: by parameter name, in its shape; where a sign is 0 the weight stays as it is.
+    """
     for name, sign in signs.items():
         weight = model.get_parameter(name)
         weight.copy_(torch.where(sign == 0, weight, torch.copysign(weight, sign)))
