@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING
 from commons.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from dynamics.comparison import by_quadrant as by_quadrant
+    from dynamics.comparison import differences as differences
+    from dynamics.comparison import flow_named as flow_named
+    from dynamics.decay import integrate_decay as integrate_decay
     from dynamics.discrete import Descent as Descent
     from dynamics.discrete import gradient_descent as gradient_descent
     from dynamics.discrete import sgd as sgd
@@ -28,9 +32,11 @@ _HOME = {
     "discrete": ["Descent", "gradient_descent", "sgd"],
     "trajectories": ["Trajectories", "integrate"],
     "outcome": ["Outcome", "Reason"],
+    "comparison": ["by_quadrant", "differences", "flow_named"],
     "phase": ["phase_diagram"],
     "sampling": ["sample_paths"],
     "factors": ["integrate_factors"],
+    "decay": ["integrate_decay"],
     "nd": ["integrate_nd"],
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}

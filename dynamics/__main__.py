@@ -1,4 +1,4 @@
-"""The command line of this room: python -m dynamics phase, betas, step, noise, decay and dimension.
+"""The command line of this room: python -m dynamics phase, compare, geometry, betas, step, noise, decay and dimension.
 
 Each command saves one .npz with its settings and prints what it holds; figures/ draws it.
 """
@@ -8,11 +8,15 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from commons import InputError, number, refuse
 from commons.cli import Parser, progress
 from commons.files import output_directory
 from theory.flows import FLOWS, Flow, parameters
+
+if TYPE_CHECKING:
+    from dynamics.results import PhaseDiagram
 
 SWEEPS = {
     "betas": "share of balanced starts a < 0 < w that recover, over (beta_a, beta_w)",
@@ -34,14 +38,17 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the commands of this room."""
     phase = _command(commands, "phase", run_phase, "outcome of a flow from every start (a0, w0)")
     _flow_options(phase)
-    phase.add_argument("--grid", type=int, default=512, help="starts along each axis")
-    phase.add_argument("--extent", type=float, default=2.0, help="starts lie in [-extent, extent]^2")
-    phase.add_argument("--rtol", type=float, default=1e-6, help="relative tolerance of a step")
-    phase.add_argument(
-        "--horizon", type=float, help="flow time after which a start is undecided (chosen for the flow if left out)"
-    )
-    phase.add_argument("--device", default="cpu", help="a torch device")
-    phase.add_argument("--refine", action="store_true", help="integrate near the boundaries only")
+    _grid_options(phase, 512)
+    compare = _command(commands, "compare", run_compare, "two flows from the same starts, and where they differ")
+    for place in ("first", "second"):
+        text = "such as layer-rates,rate_a=1,rate_w=0.25: a name as of --flow, and its parameters"
+        compare.add_argument(place, metavar=place.upper(), help=text)
+    _grid_options(compare, 256)
+    random = _command(commands, "geometry", run_geometry, "share of random starts a < 0 < w, by flow and speed")
+    random.add_argument("--beta-a", type=float, default=1.0, help="of Sign-In, and its controls are taken from it")
+    random.add_argument("--beta-w", type=float, default=0.25, help="of Sign-In, and its controls are taken from it")
+    random.add_argument("--starts", type=int, default=256, help="starts behind each share")
+    random.add_argument("--seed", type=int, default=0, help="seed of the starts")
     for name, text in SWEEPS.items():
         sweep = _command(commands, name, run_sweep, text)
         sweep.set_defaults(sweep=name)
@@ -53,6 +60,17 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
             _flow_options(sweep, "sign-in", {"beta_w": 0.5})
         if name == "dimension":
             _flow_options(sweep)
+
+
+def _grid_options(parser: Parser, grid: int) -> None:
+    parser.add_argument("--grid", type=int, default=grid, help="starts along each axis")
+    parser.add_argument("--extent", type=float, default=2.0, help="starts lie in [-extent, extent]^2")
+    parser.add_argument("--rtol", type=float, default=1e-6, help="relative tolerance of a step")
+    parser.add_argument(
+        "--horizon", type=float, help="flow time after which a start is undecided (chosen for the flow if left out)"
+    )
+    parser.add_argument("--device", default="cpu", help="a torch device")
+    parser.add_argument("--refine", action="store_true", help="integrate near the boundaries only")
 
 
 def _command(
@@ -115,9 +133,51 @@ def flow_of(args: argparse.Namespace) -> Flow:
 
 def run_phase(args: argparse.Namespace) -> int:
     """Integrate a phase diagram, save it, and print the share of each outcome."""
+    out = _checked(args.out)
+    diagram = _diagram(args, flow_of(args), out)
+    for name, share in diagram.shares().items():
+        print(f"{name.lower():10s} {share:8.4%}")
+    print(f"agreement with the exact basin {diagram.agreement:.6f}\n{out}")
+    return 0
+
+
+def run_compare(args: argparse.Namespace) -> int:
+    """Integrate two flows from the same starts, save both diagrams, and print a table by quadrant."""
+    from commons.tables import aligned
+    from dynamics.comparison import by_quadrant, flow_named
+
+    out = _checked(args.out)
+    flows = [flow_named(place, getattr(args, place)) for place in ("first", "second")]
+    files = [out.with_name(f"{out.stem}-{place}.npz") for place in ("first", "second")]
+    first, second = (_diagram(args, flow, _checked(file)) for flow, file in zip(flows, files, strict=True))
+    print(f"first:  {first.label}\nsecond: {second.label}\n")
+    print(aligned(by_quadrant(first, second)))
+    print(f"agreement with the exact basins {first.agreement:.6f}, {second.agreement:.6f}")
+    print("\n".join(map(str, files)))
+    return 0
+
+
+def run_geometry(args: argparse.Namespace) -> int:
+    """Integrate random starts in every flow at own and at matched speeds, save the shares, and print a table."""
+    import torch
+
+    from commons.tables import aligned
+    from dynamics.geometry import geometry, table
+
+    out = _checked(args.out)
+    torch.set_num_threads(1)  # the batches are small: threads would mostly wait for each other
+    sweep = geometry(beta_a=args.beta_a, beta_w=args.beta_w, count=args.starts, seed=args.seed)
+    sweep.save(out)
+    for law in ("balanced", "Gaussian"):
+        print(f"share of {law} starts a < 0 < w of scale 1 that recovers\n\n{aligned(table(sweep, law))}")
+    print(f"undecided {sweep.settings['undecided']:.4%}\n{out}")
+    return 0
+
+
+def _diagram(args: argparse.Namespace, flow: Flow, out: Path) -> "PhaseDiagram":
+    """The diagram of a flow by the options of `_grid_options`, saved in a file."""
     from dynamics.phase import alone, phase_diagram
 
-    out, flow = _checked(args.out), flow_of(args)
     with alone(out) as parts, progress() as bars:
         task = bars.add_task(flow.label, total=None)
         diagram = phase_diagram(
@@ -134,10 +194,7 @@ def run_phase(args: argparse.Namespace) -> int:
         diagram.save(out)
         for part in parts.glob("rows-*.npz"):
             part.unlink()
-    for name, share in diagram.shares().items():
-        print(f"{name.lower():10s} {share:8.4%}")
-    print(f"agreement with the exact basin {diagram.agreement:.6f}\n{out}")
-    return 0
+    return diagram
 
 
 def run_sweep(args: argparse.Namespace) -> int:

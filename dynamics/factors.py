@@ -42,6 +42,7 @@ def integrate_factors(
     w0: ArrayLike,
     *,
     horizon: float,
+    weight_decay: float = 0.0,
     rtol: float | None = None,
     atol: float = 0.0,
     max_steps: int = 10_000,
@@ -49,6 +50,7 @@ def integrate_factors(
     """Integrate the flow of the factors of a = m_a·w_a and w = m_w·w_w at d = 1, up to the horizon or to w = 0.
 
     a0, w0: finite arrays that broadcast to (N,); w0 has one sign throughout.   horizon: flow time.
+    weight_decay: the λ ≥ 0 by which each factor x decays, −λx.
     rtol, atol, max_steps: as in `integrate`.
 
     Raises:
@@ -64,7 +66,8 @@ def integrate_factors(
         refuse("w0", w0, "above 0 throughout, or below")
     symbols = sp.symbols("m_a w_a m_w w_w", real=True)
     loss = (loss_positive if side > 0 else loss_negative)(symbols[0] * symbols[1], symbols[2] * symbols[3])
-    field = sp.lambdify(symbols, [-loss.diff(x) for x in symbols], modules="torch", cse=True)
+    decay = float(number("weight_decay", weight_decay, at_least=0))
+    field = sp.lambdify(symbols, [-loss.diff(x) - decay * x for x in symbols], modules="torch", cse=True)
 
     def event(before: State, after: State, given: Sequence[torch.Tensor], stop: torch.Tensor) -> torch.Tensor:
         return torch.where(side * after[2] * after[3] < 0, WALL, torch.zeros_like(after[0]))

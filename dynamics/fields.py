@@ -35,7 +35,7 @@ class HalfPlane:
         if chart_of_a.order != 1:
             refuse("flow", chart_of_a, "a flow whose chart of a is regular at 0, which this integrator asks for")
         order = sp.nsimplify(chart_of_w.order)
-        self.side = side
+        self.side, self.exponent = side, exponent
         self.regular = order == 1
         power = order / (2 - order) if order < 2 else order
         if side < 0:

@@ -133,8 +133,10 @@ class SlowNeuron:
         return torch.where(self.gap(after, stop, stop) <= 0, CROSSED, torch.zeros_like(after[0][0]))
 
     def gap(self, state: State, reason: torch.Tensor, stop: torch.Tensor) -> torch.Tensor:
-        """Above 0 while the manifold moves slowly."""
-        return (LEAVE / self.neuron.slow(state[0])[1].clamp_min(torch.finfo(state[0].dtype).tiny)).log()
+        """Above 0 while the manifold moves slowly and w is on the side of −e₁, so that the teacher is still far."""
+        (w,) = state
+        slowness = (LEAVE / self.neuron.slow(w)[1].clamp_min(torch.finfo(w.dtype).tiny)).log()
+        return torch.minimum(slowness, -w[0] / _length(w))
 
 
 def metric(chart: Chart, theta: torch.Tensor) -> torch.Tensor:

@@ -42,7 +42,7 @@ def betas(*, grid: int = 33, starts: int = 8, seed: int = 0) -> Sweep:
     ends = follow(field, Starts(columns, values, last), Limits(1e-6, 1e-9, 10_000, ARRIVAL))
     outcome = OUTCOME_OF[ends[4].numpy().astype(np.int8)].reshape(size.shape)
     title, edge = "Sign-In from balanced a < 0 < w", [[0, 2], [0, 2]]
-    return _sweep(title, Axis("beta_a", axis), Axis("beta_w", axis), outcome, {"seed": seed, "edge": edge}, ended=True)
+    return swept(title, Axis("beta_a", axis), Axis("beta_w", axis), outcome, {"seed": seed, "edge": edge}, ended=True)
 
 
 def step(*, grid: int = 41, starts: int = 16, seed: int = 0, steps: int = 500) -> Sweep:
@@ -58,7 +58,7 @@ def step(*, grid: int = 41, starts: int = 16, seed: int = 0, steps: int = 500) -
     title = "gradient descent from a > 0 > w"
     edge = [escape_learning_rate(sizes).tolist(), sizes.tolist()]
     along = Axis("learning rate", rates), Axis("a₀", sizes)
-    return _sweep(title, *along, ends.outcome, {"seed": seed, "steps": steps, "edge": edge})
+    return swept(title, *along, ends.outcome, {"seed": seed, "steps": steps, "edge": edge})
 
 
 def noise(
@@ -77,7 +77,7 @@ def noise(
     )  # fmt: skip
     settings = {"seed": seed, "steps": steps, "lr": lr, "batch": 8, "flow": flow.describe()}
     along = Axis("label noise", spreads), Axis("w₀", sizes)
-    return _sweep("SGD from balanced a < 0 < w", *along, ends.outcome, settings)
+    return swept("SGD from balanced a < 0 < w", *along, ends.outcome, settings)
 
 
 def decay(*, grid: int = 12, starts: int = 48, seed: int = 0, steps: int = 3000, lr: float = 0.05) -> Sweep:
@@ -97,7 +97,7 @@ def decay(*, grid: int = 12, starts: int = 48, seed: int = 0, steps: int = 3000,
     labels = [*(f"{period:g}" for period in periods[:-1]), "never"]
     settings = {"seed": seed, "steps": steps, "lr": lr, "batch": 8, "beta": [1.0, 0.5], "y_labels": labels}
     along = Axis("weight decay", decays), Axis("reset period", periods)
-    return _sweep("Sign-In from a < 0 < w under SGD", *along, ends.outcome, settings)
+    return swept("Sign-In from a < 0 < w under SGD", *along, ends.outcome, settings)
 
 
 def dimension(*, grid: int = len(DIMENSIONS), starts: int = 400, seed: int = 0, flow: Flow | None = None) -> Sweep:
@@ -121,7 +121,7 @@ def dimension(*, grid: int = len(DIMENSIONS), starts: int = 400, seed: int = 0, 
         outcome[i] = ends.outcome.reshape(a.shape)
     settings = {"seed": seed, "flow": flow.describe(), "y_labels": ["++", "+-", "-+", "--"]}
     along = Axis("d", np.array(dimensions, float)), Axis("sign pair", np.arange(4.0))
-    return _sweep("recovery by quadrant", *along, outcome, settings, ended=True)
+    return swept("recovery by quadrant", *along, outcome, settings, ended=True)
 
 
 def _check(grid: int, starts: int, seed: int) -> None:
@@ -130,7 +130,7 @@ def _check(grid: int, starts: int, seed: int) -> None:
     number("seed", seed, at_least=0, integer=True)
 
 
-def _sweep(
+def swept(
     title: str, x: Axis, y: Axis, outcome: NDArray[np.int8], settings: dict[str, Any], *, ended: bool = False
 ) -> Sweep:
     """The Sweep of outcomes (X, Y, starts).

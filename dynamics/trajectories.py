@@ -26,6 +26,7 @@ TIGHT = 1e-12
 WORTH_COMPILING = 1 << 22
 # Where a field is not differentiable, as at w = 0 in a chart that reaches it, the error is underestimated that far.
 AT_A_KINK = 1e-2
+JUMPING = 1e-10  # rtol of sign descent
 
 
 @dataclass(frozen=True)
@@ -203,10 +204,26 @@ def follow(field: HalfPlane, starts: Starts, limits: Limits, *, fuse: bool = Fal
     if field.rough:
         finest = 10 * float(torch.finfo(starts.state.dtype).eps)
         limits = replace(limits, rtol=max(limits.rtol * AT_A_KINK, finest), atol=limits.atol * AT_A_KINK)
+    if field.exponent < 2:
+        return _stepped(field, system, starts, limits, fuse=fuse)
     out = march(system, starts, replace(limits, near=CLOSE * field.spread(list(starts.parameters))), fuse=fuse)
     (close,) = torch.nonzero(out[4] == SEPARATRIX, as_tuple=True)
     if len(close):
         out[:, close] = closely(planar(field, dormand_prince_8()), starts[close], limits, fuse=fuse)
+    out[1] = field.weight(out[1])
+    return out
+
+
+def _stepped(field: HalfPlane, system: System, starts: Starts, limits: Limits, *, fuse: bool) -> torch.Tensor:
+    """As `follow`, for sign descent, which passes the saddle in finite time: no small error grows there.
+
+    It jumps where a slope changes its sign, and a step has to come as close to that as its error may be: `atol` bounds
+    it below, so that no step falls below rounding.
+    """
+    finest = 10 * float(torch.finfo(starts.state.dtype).eps)
+    fine = replace(limits, rtol=max(min(limits.rtol, JUMPING), finest), atol=max(limits.atol, JUMPING / 100))
+    out = march(system, starts, replace(fine, near=10 * JUMPING), fuse=fuse)
+    out[4][out[4] == SEPARATRIX] = SADDLE
     out[1] = field.weight(out[1])
     return out
 

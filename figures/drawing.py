@@ -30,6 +30,27 @@ def phase(files: Sequence[Path]) -> "Figure":
     return phase_figure(PhaseDiagram.load(only(files)))
 
 
+@FIGURES.register("compare")
+def compare(files: Sequence[Path]) -> "Figure":
+    """The two phase diagrams (.npz) that `python -m dynamics compare` saved, and the set where they differ."""
+    from dynamics import PhaseDiagram
+    from figures.phase_diagrams import comparison_figure
+
+    if len(files) != 2:
+        refuse("files", " ".join(map(str, files)), "two phase diagrams")
+    first, second = map(PhaseDiagram.load, files)
+    return comparison_figure(first, second)
+
+
+@FIGURES.register("geometry")
+def geometry(files: Sequence[Path]) -> "Figure":
+    """The shares by flow (.npz) that `python -m dynamics geometry` saved."""
+    from dynamics import Sweep
+    from figures.geometry import geometry_figure
+
+    return geometry_figure(Sweep.load(only(files)))
+
+
 @FIGURES.register("sweep")
 def sweep(files: Sequence[Path]) -> "Figure":
     """A sweep (.npz) that the other commands of `python -m dynamics` saved, or a ledger of runs (.jsonl)."""

@@ -271,13 +271,18 @@ class SignInSignDescent(Flow):
 
 @dataclass(frozen=True)
 class ChartFlow(Flow):
-    """The flow of any two charts, chart_a for a and chart_w for w.
+    """The flow of any two charts, chart_a for a and chart_w for w; q < 2 is that of sign descent and its like.
 
     A parametrization of your own is a subclass of `Chart` with one method.
     """
 
     chart_a: Chart
     chart_w: Chart
+    q: float = 2.0
+
+    @property
+    def exponent(self) -> float:
+        return self.q
 
     @property
     def a(self) -> Chart:

@@ -16,9 +16,27 @@ from dynamics.fields import half_plane
 from dynamics.sampling import sample_paths
 from dynamics.tableaux import TSIT5, dormand_prince_8
 from dynamics.trajectories import Trajectories, can_fuse, integrate
-from theory import Chart, ChartFlow, Identity, Power, SignIn, Standard, invariant, margin, recovers, time_to_loss
+from theory import (
+    HAM,
+    Chart,
+    ChartFlow,
+    Identity,
+    LayerRates,
+    Power,
+    SignDescent,
+    SignIn,
+    SignInSignDescent,
+    Standard,
+    UnitSpeed,
+    invariant,
+    margin,
+    recovers,
+    time_to_loss,
+)
 
 FLOWS = [Standard(), SignIn(1.0, 0.5), SignIn(0.3, 1.0), SignIn(1.0, 1.0), Power(0.5), Power(0.9), Power(2.0)]
+CONTROLS = [LayerRates(1.0, 0.25), UnitSpeed(1.0, 0.25), HAM(2.0, 8.0), SignDescent(), SignDescent(1.5)]
+CONTROLS += [SignInSignDescent(1.0, 0.25), SignInSignDescent(0.25, 1.0, 1.5)]
 AXIS = np.linspace(-2, 2, 65)
 
 
@@ -94,7 +112,7 @@ def test_values_of_a_chart_of_your_own_are_told_apart():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flow", [*FLOWS, SignIn(1.0, 100.0), SignIn(100.0, 0.001), Power(1.5)], ids=str)
+@pytest.mark.parametrize("flow", [*FLOWS, SignIn(1.0, 100.0), SignIn(100.0, 0.001), Power(1.5), *CONTROLS], ids=str)
 def test_a_million_starts_are_all_right(flow):
     axis = np.linspace(-2, 2, 1024)
     a, w = axis[:, None], axis[None]

@@ -31,7 +31,6 @@ from theory import (
     fate,
     invariant,
     limit_point,
-    margin,
     quadrant_share,
     recovers,
     recovers_nd,
@@ -223,8 +222,8 @@ def test_basins_agree_with_an_integrator_on_2000_starts(flow: Flow) -> None:
 
     found = solve_ivp(field, (0, 50), np.log(np.concatenate([-a, w])), method="DOP853", rtol=1e-9, atol=1e-9).y[:, -1]
     n, y = found.reshape(2, -1)
-    clear = np.abs(margin(a, w, flow)) > 1e-6
-    assert clear.sum() > 1900
+    clear = np.abs(flow.a.radius(a) + flow.w.radius(w)) > 1e-7 * flow.w.radius(w)
+    assert clear.sum() > 1990
     assert ((y > n) == recovers(a, w, flow))[clear].all()
 
 

@@ -1,0 +1,94 @@
+"""Sign-In's flow under weight decay at d = 1, in the weights themselves: their metric changes as β decays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import sympy as sp
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from commons import broadcast, number, refuse
+from dynamics.fields import State
+from dynamics.outcome import WALL
+from dynamics.stepper import System
+from dynamics.trajectories import ARRIVAL, checked_rtol
+from dynamics.workers import Limits, Starts, march
+from theory import metric
+from theory.flows import SignIn
+from theory.neuron import A, W, loss_negative, loss_positive
+
+
+@dataclass(frozen=True)
+class DecayEnds:
+    """Where each start is at the end.
+
+    a, w: (N,) float64.   beta_a, beta_w: (N,) float64, the β of each layer then.   time: (N,) float64, flow time.
+    reason: (N,) int8, see Reason: HORIZON, WALL where w came to 0, or what kept the integration from going on.
+    """
+
+    a: NDArray[np.float64]
+    w: NDArray[np.float64]
+    beta_a: NDArray[np.float64]
+    beta_w: NDArray[np.float64]
+    time: NDArray[np.float64]
+    reason: NDArray[np.int8]
+
+
+def integrate_decay(
+    flow: SignIn,
+    a0: ArrayLike,
+    w0: ArrayLike,
+    *,
+    weight_decay: float,
+    horizon: float,
+    held: bool = False,
+    rtol: float | None = None,
+    atol: float = 0.0,
+    max_steps: int = 10_000,
+) -> DecayEnds:
+    """Integrate dθ/dt = −√(4θ² + β²) ∂L/∂θ − 2λθ for a and w, with dβ/dt = −2λβ, up to the horizon or to w = 0.
+
+    a0, w0: finite arrays that broadcast to (N,); w0 has one sign throughout.
+    weight_decay: the λ of both factors of each weight.   horizon: flow time.
+    held: keep β, as resets at every moment would.
+    rtol, atol, max_steps: as in `integrate`.
+
+    Raises:
+        InputError: as `integrate`, w0 of both signs or 0, or a flow without factors.
+    """
+    rtol = checked_rtol(rtol, atol, ARRIVAL, max_steps)
+    number("horizon", horizon, above=0)
+    decay = float(number("weight_decay", weight_decay, at_least=0))
+    if not isinstance(flow, SignIn):
+        refuse("flow", flow, "SignIn(...), whose weights are products of factors")
+    a, w = (x.ravel() for x in broadcast(a0=a0, w0=w0))
+    side = 1 if (w > 0).all() else -1
+    if not (side * w > 0).all():
+        refuse("w0", w0, "above 0 throughout, or below")
+    loss = (loss_positive if side > 0 else loss_negative)(A, W)
+    slopes = sp.lambdify([A, W], [loss.diff(A), loss.diff(W)], modules="torch", cse=True)
+    shrinking = 0.0 if held else -2 * decay
+
+    def field(state: State, given: Sequence[torch.Tensor]) -> State:
+        weight_a, weight_w, beta_a, beta_w = state
+        slope_a, slope_w = slopes(weight_a, weight_w)
+        return (
+            -metric(weight_a, beta_a, xp=torch) * slope_a - 2 * decay * weight_a,
+            -metric(weight_w, beta_w, xp=torch) * slope_w - 2 * decay * weight_w,
+            shrinking * beta_a,
+            shrinking * beta_w,
+        )
+
+    def event(before: State, after: State, given: Sequence[torch.Tensor], stop: torch.Tensor) -> torch.Tensor:
+        return torch.where(side * after[1] < 0, WALL, torch.zeros_like(after[0]))
+
+    def gap(state: State, reason: torch.Tensor, stop: torch.Tensor) -> torch.Tensor:
+        return side * state[1]
+
+    system = System(field, event, gap, (0, 0, 0, 0))
+    starts = torch.as_tensor(np.stack([a, w, np.full_like(a, flow.beta_a), np.full_like(a, flow.beta_w)]))
+    last = torch.full((a.size,), float(horizon), dtype=torch.float64)
+    ends = march(system, Starts(starts, starts[:0], last), Limits(rtol, atol, max_steps, ARRIVAL)).numpy()
+    end_a, end_w, beta_a, beta_w, time, _, reason = ends
+    return DecayEnds(end_a, end_w, beta_a, beta_w, time, reason.astype(np.int8))
