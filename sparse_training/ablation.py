@@ -1,7 +1,7 @@
 """The paper's ablations as lists of variants, trained over seeds and compared in pairs with a baseline."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,18 @@ class Variant:
 
     settings: `field=value` texts over the base configuration. baseline: the label of the row that this one is compared
     with, seed by seed; empty for none.
+
+    grid: learning rates to choose the best one from, on other seeds; empty for the configured one. speeds_of: the label
+    of an earlier row whose mean speeds by layer become this one's layer rates. decay_of: likewise, for the weight decay
+    with which plain weights have the equilibria of that row. `tuning.tuned` finds all three.
     """
 
     label: str
     settings: tuple[str, ...]
     baseline: str = ""
+    grid: tuple[float, ...] = ()
+    speeds_of: str = ""
+    decay_of: str = ""
 
 
 Ablation = Callable[[], list[Variant]]
@@ -109,6 +116,30 @@ def initialization() -> list[Variant]:
     return found
 
 
+@ABLATIONS.register("mechanism")
+def mechanism() -> list[Variant]:
+    """Sign-In, UnitSpeed, HAM and SparseOpt beside their controls at 10 %, each at its best learning rate.
+
+    Weight decay is matched everywhere: θ decays by the same factor a step where the gradient is 0.
+    """
+    masked, layerwise = ("mask.density=0.1",), "reparam.beta=[0.25, 4.0]"
+    plain, one, by_layer = "plain", "Sign-In, β = 1", "Sign-In, β = 0.25 to 4"
+    rates = "layer rates at the speeds of "
+    found = [
+        Variant(plain, masked),
+        Variant(one, (*masked, SIGN_IN), rates + one),
+        Variant(rates + one, masked, plain, speeds_of=one),
+        Variant(by_layer, (*masked, SIGN_IN, layerwise), rates + by_layer),
+        Variant(rates + by_layer, masked, plain, speeds_of=by_layer),
+        Variant("plain at the decay of " + by_layer, masked, plain, decay_of=by_layer),
+        Variant("UnitSpeed, β = rms", (*masked, "reparam=unit-speed"), plain),
+        Variant("HAM, α = 200", (*masked, "reparam=ham"), plain),
+        Variant("SparseOpt", (*masked, "scaling=sparse-opt"), plain),
+        Variant("lr × 1/√density", (*masked, "scaling=root-density"), plain),
+    ]
+    return [replace(variant, grid=(0.05, 0.1, 0.2, 0.4)) for variant in found]
+
+
 Folders = Mapping[str, Mapping[int, Path]]
 
 
@@ -180,8 +211,10 @@ def ablate(variants: Sequence[Variant], sweep: Sweep) -> list[dict[str, Any]]:
 def _row(variant: Variant, accuracies: Mapping[str, list[float]], p: float | None) -> dict[str, Any]:
     own = mean_interval(accuracies[variant.label])
     difference = paired_interval(accuracies[variant.label], accuracies[variant.baseline]) if variant.baseline else None
+    rate = next((text.partition("=")[2] for text in reversed(variant.settings) if text.startswith("optimizer.lr=")), "")
     return {
         "variant": variant.label,
+        **({"lr": float(rate)} if variant.grid else {}),
         "seeds": own.n,
         "accuracy %": round(own.mean, 3),
         "±": round((own.high - own.low) / 2, 3),

@@ -15,7 +15,9 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the command."""
     parser = commands.add_parser("ablate", help="one of the paper's ablations over seeds", description=__doc__)
     parser.add_argument(
-        "name", metavar="NAME", help="scratch, reset, period, beta, density, initialization, or module:callable"
+        "name",
+        metavar="NAME",
+        help="scratch, reset, period, beta, density, initialization, mechanism, or module:callable",
     )
     add_settings(parser)
     parser.set_defaults(preset="digits-mlp")
@@ -38,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from sparse_training.ablation import ABLATIONS, ablate, sweep_of, train_variants
     from sparse_training.runs.address import slug
     from sparse_training.training.loop import PreemptedError
+    from sparse_training.tuning import SEEDS, tuned
 
     variants = ABLATIONS.find("ablation", args.name)()
     number("seeds", args.seeds, at_least=1, at_most=10_000)
@@ -50,11 +53,18 @@ def run(args: argparse.Namespace) -> int:
     with bar:
         task = bar.add_task(args.name, total=None)
         try:
+            variants = tuned(
+                variants,
+                config,
+                runs,
+                args.workers,
+                lambda done, total: bar.update(task, description="tuning", completed=done, total=total),
+            )
             sweep = sweep_of(variants, config, range(args.seeds), runs)
             train_variants(
                 sweep,
                 workers=args.workers,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
+                progress=lambda done, total: bar.update(task, description=args.name, completed=done, total=total),
             )
         except PreemptedError as stopped:
             print(stopped, file=sys.stderr)
@@ -68,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
     write_csv(tables[0], rows)
     note = f"{config.model} on {config.data.name}, {config.epochs} epochs; test accuracy and differences with 95 % "
     note += "intervals, differences paired by seed. Better: a difference in favour of the variant, with p < 0.05."
+    if any(variant.grid for variant in variants):
+        note += f" Each learning rate is the best of a grid by factors of 2 on seeds {SEEDS[0]} to {SEEDS[-1]}."
     write_text(tables[1], f"# Ablation: {args.name}\n\n`{command}`\n\n{note}\n\n{table}")
     print(table, end="")
     return 0

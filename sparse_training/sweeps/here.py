@@ -10,10 +10,12 @@ from sparse_training.training.loop import PreemptedError
 Done = Callable[[int, int], object]
 
 
-def run_here(sweep: Sweep, workers: int = 0, done: Done = lambda finished, total: None) -> None:
+def run_here(
+    sweep: Sweep, workers: int = 0, done: Done = lambda finished, total: None, *, may_diverge: bool = False
+) -> None:
     """Make what the ledger lacks in `workers` processes, 0 for one a core.
 
-    done: called with the numbers of finished and of all runs.
+    done: called with the numbers of finished and of all runs. may_diverge: whether a run that diverges is a result.
 
     Raises:
         InputError: a run failed or diverged; all others are made.
@@ -26,7 +28,7 @@ def run_here(sweep: Sweep, workers: int = 0, done: Done = lambda finished, total
         raise InputError(reason)
     if not complete:
         raise PreemptedError("stopped by a signal; the same call goes on")
-    for job in sweep.jobs:
+    for job in () if may_diverge else sweep.jobs:
         diverged = sweep.ledger.at(job.address)[0]["diverged"]
         if diverged is not None:
             raise InputError(f"{job.arm}, seed {job.seed}: {diverged}")
