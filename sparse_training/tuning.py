@@ -3,13 +3,13 @@
 A variant may also take over, from the runs of another one, the speeds of its layers or the decay that matches its.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from commons.checks import choice, refuse
+from commons.checks import InputError, choice
 from sparse_training.reparam import LayerRates
 from sparse_training.runs.config import Config
 from sparse_training.runs.run import Run
@@ -30,7 +30,7 @@ class Tuned:
     """A variant at its best learning rate.
 
     variant: with the rate and what it takes from others among its settings. rates: the mean test accuracy in percent by
-    learning rate, 0 where a run diverged. folders: of the runs at the best rate.
+    learning rate, the best first, 0 where a run diverged. folders: of the runs at the best rate.
     """
 
     variant: "Variant"
@@ -85,26 +85,44 @@ def _taken(variant: "Variant", found: dict[str, Tuned], config: Config) -> list[
     return settings
 
 
-def _search(variant: "Variant", config: Config, runs: Path, workers: int, progress: Done) -> Tuned:  # noqa: RET503 (refuse never returns)
+def _search(variant: "Variant", config: Config, runs: Path, workers: int, progress: Done) -> Tuned:
     """The variant at its best learning rate."""
-    rates: dict[float, float] = {}
     folders: dict[float, tuple[Path, ...]] = {}
-    values = sorted(variant.grid)
-    for _ in range(ROUNDS):
-        new = {rate: config.with_set([*variant.settings, f"{RATE}={rate}"]) for rate in values if rate not in rates}
-        treatments = tuple(Treatment(variant.label, {RATE: rate}, one) for rate, one in new.items())
-        sweep = Sweep(Plan("tuning", treatments, tuple(SEEDS)), Settings(runs, runs / "ledger.jsonl", threads=1))
+
+    def accuracies(new: Sequence[float]) -> list[float]:
+        at = {rate: config.with_set([*variant.settings, f"{RATE}={rate}"]) for rate in new}
+        treatments = tuple(Treatment(variant.label, {RATE: rate}, one) for rate, one in at.items())
+        sweep = Sweep(Plan("tuning", treatments, tuple(SEEDS)), Settings(runs, runs / "ledger.jsonl"))
         run_here(sweep, workers, progress, may_diverge=True)
+        means = []
         for rate in new:
             jobs = [job for job in sweep.jobs if job.point[RATE] == rate]
             lines = [sweep.ledger.at(job.address)[0] for job in jobs]
-            rates[rate] = min((0.0 if line["diverged"] else 100.0) for line in lines) and fmean(
-                line["metrics"]["test_accuracy"] for line in lines
-            )
+            diverged = any(line["diverged"] for line in lines)
+            means.append(0.0 if diverged else fmean(line["metrics"]["test_accuracy"] for line in lines))
             folders[rate] = tuple(job.folder for job in jobs)
-        best = max(rates, key=lambda rate: (rates[rate], -rate))
-        if min(rates) < best < max(rates):
-            settings = (*variant.settings, f"{RATE}={best}")
-            return Tuned(replace(variant, settings=settings), dict(sorted(rates.items())), folders[best])
-        values = [best / 2 if best == min(rates) else best * 2]
-    refuse("grid", sorted(rates), f"one with the best of {variant.label!r} inside", "begin it elsewhere")
+        return means
+
+    rates = best_inside(variant.grid, accuracies)
+    best = next(iter(rates))
+    return Tuned(replace(variant, settings=(*variant.settings, f"{RATE}={best}")), rates, folders[best])
+
+
+def best_inside(grid: Sequence[float], accuracies: Callable[[Sequence[float]], list[float]]) -> dict[float, float]:
+    """The values by a growing grid, the best first, the smaller one of equals.
+
+    grid: the first values. accuracies: gives what is to be as large as possible, for each of some new values. While the
+    best lies at an edge, the grid grows there by a factor of 2.
+
+    Raises:
+        InputError: after `ROUNDS` rounds the best still lies at an edge.
+    """
+    found: dict[float, float] = {}
+    new = sorted(grid)
+    for _ in range(ROUNDS):
+        found |= dict(zip(new, accuracies(new), strict=True))
+        order = sorted(found, key=lambda value: (-found[value], value))
+        if min(found) < order[0] < max(found):
+            return {value: found[value] for value in order}
+        new = [order[0] / 2 if order[0] == min(found) else order[0] * 2]
+    raise InputError(f"the best learning rate is at the edge of {sorted(found)}; begin the grid elsewhere")

@@ -57,13 +57,14 @@ class Reparam:
 
         For a chart this is the sum over factors of (∂θ/∂factor)², so m² + w² for θ = m w.
         """
-        theta = layer.parameters[0].detach()
+        entries = layer.mask.flatten().nonzero().squeeze(1)  # found once for all factors
+        active = [factor.detach().flatten()[entries] for factor in layer.parameters]
         if layer.factors is None:
-            return torch.ones_like(theta[layer.mask])
+            return torch.ones_like(active[0])
         with torch.enable_grad():
-            factors = [factor.detach().requires_grad_() for factor in layer.parameters]
+            factors = [factor.requires_grad_() for factor in active]
             slopes = torch.autograd.grad(layer.factors.join(*factors).sum(), factors)
-        return sum((slope.square() for slope in slopes), torch.zeros_like(theta))[layer.mask]
+        return sum((slope.square() for slope in slopes), torch.zeros_like(slopes[0]))
 
     def beta_of(self, layer: Layer) -> float | None:
         """β of a layer: the speed is nearly constant for 2|θ| < β and grows as |θ| beyond. None if there is none.

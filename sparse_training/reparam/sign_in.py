@@ -102,8 +102,8 @@ class SignIn(Reparam):
 
 def mean_beta(layer: Layer) -> float:
     """The mean of m² − w² over the active weights of a layer that is written as m ⊙ w."""
-    m, w = (factor.detach()[layer.mask].double() for factor in layer.parameters)
-    return float(((m - w) * (m + w)).mean())
+    m, w = (factor.detach() for factor in layer.parameters)  # both 0 off the mask
+    return float(((m - w) * (m + w)).sum(dtype=torch.float64) / layer.mask.sum())
 
 
 def _transport(

@@ -46,13 +46,13 @@ def speeds_of(sparse: Sparse, optimizer: torch.optim.Optimizer) -> Speeds:
             speed *= factor.expand(layer.mask.shape)[layer.mask]
         beta = reparam.beta_of(layer)
         decay = group["weight_decay"] * len(layer.parameters) + group.get("theta_decay", 0.0)
-        sizes = layer.theta.detach()[layer.mask].abs() if beta else None
+        above = int((2 * layer.theta.detach().abs() > beta).sum()) if beta else 0  # none off the mask
         found[layer.name] = {
             "mean": float(speed.mean()),
             **_quantiles(speed),
             "beta": beta,
             "strength": 2 / beta if beta else 0.0,
-            "above": float((2 * sizes > beta).float().mean()) if beta and sizes is not None else None,
+            "above": above / len(speed) if beta else None,
             "decay": float((decay / speed).mean()),
         }
     return found
