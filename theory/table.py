@@ -9,7 +9,10 @@ ENERGY = "E_w(w) > E_a(a)"
 
 
 class Words(NamedTuple):
-    """What the table says of one kind of flow; n stands for |a| in the basin of a < 0 < w."""
+    """What the table says of one kind of flow; n stands for |a| in the basin of a < 0 < w.
+
+    balanced: "saddle" where every start with |a| = w ends there, else what makes all of them recover.
+    """
 
     metric: str
     conserved: str

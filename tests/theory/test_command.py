@@ -14,6 +14,7 @@ import theory.theorems
 from theory import THEOREMS
 from theory.__main__ import main
 from theory.document import latex
+from theory.table import FLOWS_SHOWN
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -48,6 +49,15 @@ def test_one_theorem_as_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert record["name"] == "5.2"
     assert record["holds"]
     assert len(record["quadrants"]) == 4
+
+
+def test_the_table_of_flows_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "--table") == 0
+    printed = capsys.readouterr().out
+    assert "proved" not in printed
+    rows = [line for line in printed.splitlines() if line.startswith("| ")]
+    assert len(rows) == 1 + len(FLOWS_SHOWN)
+    assert all(flow.label in row for flow, row in zip(FLOWS_SHOWN, rows[1:], strict=True))
 
 
 def test_an_unknown_theorem_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
