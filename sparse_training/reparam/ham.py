@@ -30,7 +30,7 @@ class HAM(Reparam):
     name: ClassVar[str] = "ham"
 
     alpha: float = 200.0
-    decay: float = 1e-3
+    decay: float = DECAYS["imagenet"]
 
     def __post_init__(self) -> None:
         number("alpha", self.alpha, at_least=0)
