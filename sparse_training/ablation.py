@@ -1,5 +1,6 @@
 """The paper's ablations as lists of variants, trained over seeds and compared in pairs with a baseline."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -175,16 +176,18 @@ def check_variants(sweep: Sweep, workers: int = 0) -> None:
     check_runs([configuration_of(job) for job in sweep.jobs], [job.folder for job in sweep.jobs], workers)
 
 
-def train_variants(sweep: Sweep, *, workers: int = 0, progress: Done = lambda done, total: None) -> None:
+def train_variants(
+    sweep: Sweep, *, workers: int = 0, progress: Done = lambda done, total: None, may_diverge: bool = False
+) -> None:
     """Train every variant with every seed unless the ledger has it.
 
-    progress: called with the numbers of finished and of all runs.
+    progress: called with the numbers of finished and of all runs. may_diverge: whether a run that diverges is a result.
 
     Raises:
         InputError: what `check_variants` finds before the first step, or a run that fails.
     """
     check_variants(sweep, workers)
-    run_here(sweep, workers, progress)
+    run_here(sweep, workers, progress, may_diverge=may_diverge)
 
 
 def restore_folders(sweep: Sweep, workers: int = 0) -> None:
@@ -199,24 +202,30 @@ def ablate(variants: Sequence[Variant], sweep: Sweep) -> list[dict[str, Any]]:
 
     A row has the test accuracy in percent with half the width of its 95 % interval, the paired difference from the
     baseline in points with its 95 % interval, the p-value after Holm's correction, and the verdict on the claim that
-    the variant is better than its baseline.
+    the variant is better than its baseline. A variant with a grid has its learning rate too, and the number of its runs
+    that diverged; these count with accuracy 0.
     """
     accuracies: dict[str, list[float]] = {}
+    diverged: Counter[str] = Counter()
     for job in sweep.jobs:
-        accuracies.setdefault(job.arm, []).append(sweep.ledger.at(job.address)[0]["metrics"]["test_accuracy"])
+        line = sweep.ledger.at(job.address)[0]
+        diverged[job.arm] += line["diverged"] is not None
+        accuracies.setdefault(job.arm, []).append(0.0 if line["diverged"] else line["metrics"]["test_accuracy"])
     compared = [variant for variant in variants if variant.baseline]
     p_values = holm([paired_p_value(accuracies[v.label], accuracies[v.baseline]) for v in compared])
     adjusted = {variant.label: float(p) for variant, p in zip(compared, p_values, strict=True)}
-    return [_row(variant, accuracies, adjusted.get(variant.label)) for variant in variants]
+    return [_row(variant, accuracies, diverged, adjusted.get(variant.label)) for variant in variants]
 
 
-def _row(variant: Variant, accuracies: Mapping[str, list[float]], p: float | None) -> dict[str, Any]:
+def _row(
+    variant: Variant, accuracies: Mapping[str, list[float]], diverged: Mapping[str, int], p: float | None
+) -> dict[str, Any]:
     own = mean_interval(accuracies[variant.label])
     difference = paired_interval(accuracies[variant.label], accuracies[variant.baseline]) if variant.baseline else None
     rate = next((text.partition("=")[2] for text in reversed(variant.settings) if text.startswith("optimizer.lr=")), "")
     return {
         "variant": variant.label,
-        **({"lr": float(rate)} if variant.grid else {}),
+        **({"lr": float(rate), "diverged": diverged[variant.label]} if variant.grid else {}),
         "seeds": own.n,
         "accuracy %": round(own.mean, 3),
         "±": round((own.high - own.low) / 2, 3),

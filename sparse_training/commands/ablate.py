@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
             train_variants(
                 sweep,
                 workers=args.workers,
+                may_diverge=any(variant.grid for variant in variants),
                 progress=lambda done, total: bar.update(task, description=args.name, completed=done, total=total),
             )
         except PreemptedError as stopped:
