@@ -6,17 +6,15 @@ import itertools
 import re
 import signal
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import torch
 
 from commons import InputError
-from sparse_training.masks import Masks, from_scores
-from sparse_training.methods import GMP, METHODS, Method, RiGL, Start, Training
+from sparse_training.masks import Masks
+from sparse_training.methods import GMP, METHODS, RiGL
 from sparse_training.methods.schedules import alternating, levels
 from sparse_training.methods.soft_threshold import SoftThreshold
-from sparse_training.reparam import Sparse
 from sparse_training.runs.config import Config
 from sparse_training.runs.run import Run
 from sparse_training.training.loop import PreemptedError, train
@@ -362,17 +360,14 @@ def test_the_method_that_the_page_adds_trains(tmp_path, monkeypatch):
     """The class in README.md, as printed there, with the imports that it names."""
     page = (Path(inspect.getfile(GMP)).parent / "README.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    names = {
-        "dataclass": dataclasses.dataclass,
-        "ClassVar": ClassVar,
-        "Method": Method,
-        "Start": Start,
-        "Training": Training,
-    }
-    names |= {"Sparse": Sparse, "torch": torch, "from_scores": from_scores, "__name__": "page"}
-    exec(code, names)
-    monkeypatch.setitem(METHODS, "random-pruning", names["RandomPruning"])
-    train(configured("random-pruning", "method.at=0.6", density=0.3), tmp_path)
-    found = [line["density"] for line in Run(tmp_path).metrics()]
+    imports = (
+        "from dataclasses import dataclass\nfrom typing import ClassVar\nimport torch\n"
+        "from sparse_training.masks import from_scores\nfrom sparse_training.methods import Method, Start, Training\n"
+        "from sparse_training.reparam import Sparse\n"
+    )
+    (tmp_path / "page_method.py").write_text(imports + code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    train(configured("page_method:RandomPruning", "method.at=0.6", density=0.3), tmp_path / "run")
+    found = [line["density"] for line in Run(tmp_path / "run", trust=True).metrics()]
     assert found[:4] == [1.0] * 4
     assert found[-1] == pytest.approx(0.3, abs=1e-4)
