@@ -16,7 +16,7 @@ QUADRANTS = {"a > 0, w > 0": (1, 1), "a < 0, w > 0": (-1, 1), "a > 0, w < 0": (1
 def flow_named(argument: str, text: str) -> Flow:
     """The flow of a text such as "sign-in,beta_a=1,beta_w=0.25": its name in FLOWS, and parameters that it takes.
 
-    The name may be "package.module:callable".
+    The name may be "package.module:callable".   argument: its name, for errors.
 
     Raises:
         InputError: an unknown flow or parameter, a value that is no number, or a parameter that is missing.
@@ -57,7 +57,9 @@ def differences(first: PhaseDiagram, second: PhaseDiagram) -> NDArray[np.int8]:
 
 
 def by_quadrant(first: PhaseDiagram, second: PhaseDiagram) -> list[dict[str, Any]]:
-    """A row for each quadrant and one for all starts; starts on an axis are in no quadrant.
+    """A row for each quadrant of the two diagrams, first and second, and one for all starts.
+
+    Starts on an axis are in no quadrant.
 
     Columns, as shares of the row's starts: what each flow recovers, what both do, only one, neither; and undecided.
     """

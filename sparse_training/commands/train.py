@@ -20,7 +20,7 @@ OPTIONS = {
     "density": ("mask.density", "SHARE", "share of the prunable weights to keep, in (0, 1]; 1 is dense"),
     "mask": ("mask.score", "SCORE[:DISTRIBUTION]", "random, magnitude, snip, grasp, synflow or module:callable"),
     "method": ("method", "NAME", "static, gmp, acdc, str, rigl, set, imp, lrr or module:callable"),
-    "reparam": ("reparam", "NAME", "none, sign-in, unit-speed, ham, spred, pilot or module:callable"),
+    "reparam": ("reparam", "NAME", "none, sign-in, ham, spred, pilot, unit-speed or module:callable"),
     "epochs": ("epochs", "N", "epochs of training"),
     "device": ("engine.device", "NAME", "cpu, cuda, ..."),
     "seed": ("seed", "N", "determines weights, masks and order"),
