@@ -64,7 +64,11 @@ def mirror_step(theta: Any, step: Any, beta: Any, xp: ModuleType = np) -> Any:
         refuse("beta", float(2 * half.min()), "a positive number")
     s = step / half
     small = bool((abs(s) <= SMALL).all())
-    return _rounded(wide + (_small_turn(wide, s, half, xp) if small else _any_turn(wide, step, s, half, xp)), theta, xp)
+    change = _small_turn(wide, s, half, xp) if small else _any_turn(wide, step, s, half, xp)
+    tiny = (abs(s) < float(xp.finfo(s.dtype).tiny / xp.finfo(s.dtype).eps)) & (step != 0)
+    if bool(tiny.any()):  # a quotient below the normal numbers has lost digits; so short a step is straight
+        change = xp.where(tiny, step * (xp.hypot(wide, half) / half), change)
+    return _rounded(wide + change, theta, xp)
 
 
 def _small_turn(theta: Any, s: Any, half: Any, xp: ModuleType) -> Any:

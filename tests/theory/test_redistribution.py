@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from commons import InputError
@@ -57,6 +57,7 @@ def test_zero_and_a_beta_for_each_weight() -> None:
     kind=st.sampled_from([np.float32, np.float64]),
     xp=st.sampled_from([np, torch]),
 )
+@example(theta=0.0, turn=2.1987763217329046e-42, beta=92.0, kind=np.float32, xp=np)
 def test_a_mirror_step_is_right_to_4_ulp(theta: float, turn: float, beta: float, kind: type, xp: Any) -> None:
     """turn: 2Δ/β. The reference has 60 digits; the ulp is that of max(|θ|, |change of θ|)."""
     import mpmath
