@@ -1,4 +1,4 @@
-"""One numerical thread for each process: the workers of pytest share the cores, and OpenMP's threads wait by spinning."""
+"""One numerical thread a process: the workers of pytest share the cores, and threads of OpenMP wait by spinning."""
 
 import os
 
