@@ -13,20 +13,7 @@ import pytest
 
 from sparse_training.sweeps import Sweep
 from sparse_training.sweeps.slurm import Slurm
-
-ARMS = """
-preset = "digits-mlp"
-seeds = {seeds}
-[base]
-epochs = {epochs}
-mask.density = 0.1
-engine.device = "cpu"
-[arms]
-plain = {{}}
-"Sign-In" = {{ reparam.name = "sign-in" }}
-HAM = {{ reparam.name = "ham", reparam.alpha = 5 }}
-RiGL = {{ method.name = "rigl", method.every = 10 }}
-"""
+from tests.sparse_training.sweeps.sweep_files import FOUR_ARMS
 
 
 @pytest.mark.slow
@@ -34,7 +21,7 @@ def test_ray_with_a_killed_worker_gives_the_ledger_of_one_process(
     sweep: Callable[..., Sweep], here: Any, content: Any, tmp_path: Path
 ) -> None:
     pytest.importorskip("ray")
-    text = ARMS.format(seeds=6, epochs=10)
+    text = FOUR_ARMS.format(seeds=6, epochs=10)
     serial, made = sweep(text, out="serial"), sweep(text, out="ray")
     serial.run(here)
     command = [sys.executable, "-m", "sparse_training", "sweep", str(tmp_path / "small.toml"), "--workers", "2"]
@@ -79,7 +66,7 @@ def test_submitit_gives_the_ledger_of_one_process(
     sweep: Callable[..., Sweep], here: Any, content: Any, tmp_path: Path
 ) -> None:
     pytest.importorskip("submitit")
-    text = ARMS.format(seeds=1, epochs=2)
+    text = FOUR_ARMS.format(seeds=1, epochs=2)
     serial, made = sweep(text, out="serial"), sweep(text, out="slurm")
     serial.run(here)
     with Slurm(2, tmp_path / "logs", {"timeout_min": 5}, cluster="local") as executor:
@@ -107,7 +94,7 @@ def test_the_array_that_is_submitted(
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     parameters = {"slurm_partition": "night", "timeout_min": 90, "cpus_per_task": 2, "slurm_qos": "low"}
     executor = Slurm(8, tmp_path / "logs", parameters)
-    jobs = sweep(ARMS.format(seeds=2, epochs=1)).jobs
+    jobs = sweep(FOUR_ARMS.format(seeds=2, epochs=1)).jobs
     executor.submit(jobs)
     script = (tmp_path / "array.sh").read_text()
     for line in ("array=0-7%8", "partition=night", "time=90", "cpus-per-task=2", "qos=low", "signal=USR2@90"):

@@ -21,21 +21,9 @@ from sparse_training.sweeps.local import Local
 from sparse_training.sweeps.table import compare, formatted, header_of, rows_of
 from sparse_training.training.loop import train
 from tests.sparse_training.sweeps.deaths import deadly
+from tests.sparse_training.sweeps.sweep_files import FOUR_ARMS
 
 Make = Callable[..., Sweep]
-MORE = """
-preset = "digits-mlp"
-seeds = {seeds}
-[base]
-epochs = {epochs}
-mask.density = 0.1
-engine.device = "cpu"
-[arms]
-plain = {{}}
-"Sign-In" = {{ reparam.name = "sign-in" }}
-HAM = {{ reparam.name = "ham", reparam.alpha = 5 }}
-RiGL = {{ method.name = "rigl", method.every = 10 }}
-"""
 
 
 def test_workers_give_the_ledger_of_one_process_after_another(sweep: Make, here: Any, content: Any) -> None:
@@ -249,7 +237,7 @@ def test_the_command(sweep_file: Callable[..., Path], tmp_path: Path, capsys: py
 
 @pytest.mark.slow
 def test_killed_workers_and_a_killed_sweep_change_no_line(sweep: Make, here: Any, content: Any, tmp_path: Path) -> None:
-    text = MORE.format(seeds=6, epochs=6)
+    text = FOUR_ARMS.format(seeds=6, epochs=6)
     serial, killed = sweep(text, out="serial"), sweep(text, out="killed")
     serial.run(here)
     command = [sys.executable, "-m", "sparse_training", "sweep", str(tmp_path / "small.toml"), "--workers", "2"]
