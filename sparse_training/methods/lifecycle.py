@@ -35,7 +35,9 @@ class Start(Terms):
 
     model: the plain network on its device. prunable: names of the weights that may be masked. reparam: how they are to
     be written. scaling: what multiplies their gradients or learning rates, or None. start_masks: `start_masks()` are
-    the masks that the configuration asks for, at its density.
+    the masks that the configuration asks for, at its density. set_signs: `set_signs(masks)` gives the weights that
+    these masks keep the signs that the configuration asks for, and returns how many forward passes of one sample it
+    took to find them. sign_passes: their number so far.
     """
 
     model: nn.Module
@@ -43,6 +45,8 @@ class Start(Terms):
     reparam: Reparam | None
     start_masks: Callable[[], Masks]
     scaling: Scaling | None = None
+    set_signs: Callable[[Masks], int] = lambda masks: 0
+    sign_passes: int = 0
 
     def dense_masks(self) -> Masks:
         """Masks under which every prunable weight is active."""
@@ -50,7 +54,8 @@ class Start(Terms):
         return Masks({name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()})
 
     def sparsify(self, masks: Masks) -> Sparse:
-        """The network with these masks and the configured reparametrization and scaling, changed in place."""
+        """The network with these masks and the configured signs, reparametrization and scaling, changed in place."""
+        self.sign_passes += self.set_signs(masks)
         return sparsify(self.model, masks, self.reparam, self.scaling)
 
 

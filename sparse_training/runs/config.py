@@ -17,6 +17,7 @@ from sparse_training.reparam import REPARAMS, SCALINGS, Reparam, Scaling
 from sparse_training.runs.optimizers import OPTIMIZERS, SCHEDULES, SGD, Cosine, Optimizer, Schedule
 from sparse_training.runs.toml import Tree, as_tree, from_toml, from_tree, merged, parse_settings, to_toml
 from sparse_training.runs.trust import Trust, check_trusted, code_in
+from sparse_training.sign_init import SIGN_INITS
 
 VARIANTS: dict[str, Registry[Any]] = {
     "method": METHODS,
@@ -68,6 +69,22 @@ class MaskSettings:
             choice("mask.score", self.score, SCORES)
         if ":" not in self.distribution:
             choice("mask.distribution", self.distribution, ["usual", *DISTRIBUTIONS])
+
+
+@dataclass(frozen=True)
+class SignInitSettings:
+    """Which signs the weights begin with. name: one of `sign_init.SIGN_INITS`; "" leaves the signs as they were drawn.
+
+    samples: number of training images that the method may look at.
+    """
+
+    name: str = ""
+    samples: int = 512
+
+    def __post_init__(self) -> None:
+        number("sign_init.samples", self.samples, at_least=1, integer=True)
+        if self.name and ":" not in self.name:
+            choice("sign_init.name", self.name, SIGN_INITS)
 
 
 @dataclass(frozen=True)
@@ -131,13 +148,13 @@ class CheckpointSettings:
 class Config:
     """A run. Equal configurations on one device give bit-identical weights and metrics.
 
-    The sections data, mask, method, reparam, scaling, reset, optimizer, schedule, engine and checkpoint are values of
-    their own; reparam is None for plain weights, and scaling None where nothing multiplies gradients or learning rates.
-    model: a name in `models.MODELS`, or "package.module:callable". epochs, batch_size: how often the training set is
-    gone through, and images a step over all processes. seed: determines the weights, the masks and the order of the
-    data. label_smoothing: of the cross-entropy, in [0, 1). clip: the largest
-    norm that the gradient of all active parameters may have; 0 means no limit. start: a file of a network, as
-    `runs.save_network` writes it, to begin from instead of the initialization; its masks, if it has any, are the run's.
+    The sections data, mask, sign_init, method, reparam, scaling, reset, optimizer, schedule, engine and checkpoint are
+    values of their own; reparam is None for plain weights, and scaling None where nothing multiplies gradients or
+    learning rates. model: a name in `models.MODELS`, or "package.module:callable". epochs, batch_size: how often the
+    training set is gone through, and images a step over all processes. seed: determines the weights, the masks and the
+    order of the data. label_smoothing: of the cross-entropy, in [0, 1). clip: the largest norm that the gradient of all
+    active parameters may have; 0 means no limit. start: a file of a network, as `runs.save_network` writes it, to begin
+    from instead of the initialization; its masks, if it has any, are the run's.
     tensorboard: also write TensorBoard's files. source: where the numbers of a preset come from.
 
     Raises:
@@ -155,6 +172,7 @@ class Config:
     source: str = ""
     data: DataSettings = DataSettings()
     mask: MaskSettings = MaskSettings()
+    sign_init: SignInitSettings = SignInitSettings()
     method: Method = field(default_factory=Static)
     reparam: Reparam | None = None
     scaling: Scaling | None = None

@@ -45,7 +45,8 @@ class Summary:
     """The end of a run: its totals and the metrics of its last epoch.
 
     epochs, steps: how many there were. train_loss, test_loss: mean losses in nats. train_accuracy, test_accuracy: in
-    percent. density: share of the prunable weights that are active. seconds: wall time of all epochs.
+    percent. density: share of the prunable weights that are active. seconds: wall time of all epochs. sign_passes:
+    forward passes of one sample that the choice of the first signs took.
     """
 
     epochs: int
@@ -56,6 +57,7 @@ class Summary:
     test_accuracy: float
     density: float
     seconds: float
+    sign_passes: int = 0
 
 
 def train(config: Config, out: str | Path, *, progress: Callable[[Metrics], object] = lambda metrics: None) -> Summary:
@@ -232,12 +234,13 @@ class _Loop:
         """Write the summary, which makes the run count as finished."""
         lines = self.prepared.world.broadcast(self._earlier())
         last = lines[-1]
-        summary = Summary(
-            epochs=last["epoch"],
-            steps=last["step"],
-            seconds=sum(line["seconds"] for line in lines),
-            **{f.name: last[f.name] for f in fields(Summary) if f.name not in ("epochs", "steps", "seconds")},
-        )
+        totals = {
+            "epochs": last["epoch"],
+            "steps": last["step"],
+            "seconds": sum(line["seconds"] for line in lines),
+            "sign_passes": self.prepared.sign_passes,
+        }
+        summary = Summary(**totals, **{f.name: last[f.name] for f in fields(Summary) if f.name not in totals})
         if self.recorder:
             self.recorder.finish(asdict(summary))
         return summary

@@ -18,19 +18,24 @@ from sparse_training.reparam import Sparse
 from sparse_training.runs.checkpoint import Network, load_network
 from sparse_training.runs.config import Config
 from sparse_training.seeding import generator
+from sparse_training.sign_init import find_signs, set_signs
 from sparse_training.training.distributed import SharedBatchNorm, World, announced
 from sparse_training.training.passes import Passes
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run before its first step: what is configured, on what it trains, and the training itself."""
+    """A run before its first step: what is configured, on what it trains, and the training itself.
+
+    sign_passes: forward passes of one sample that it took to choose the signs.
+    """
 
     config: Config
     world: World
     data: Data
     training: Training
     passes: Passes
+    sign_passes: int
 
 
 def chosen_device(config: Config) -> torch.device:
@@ -77,7 +82,7 @@ def prepare(config: Config, device: torch.device, world: World) -> Prepared:
         optimizer=optimizer,
         dense_gradient=partial(_dense_gradient, sparse, passes, world),
     )
-    return Prepared(config, world, data, training, passes)
+    return Prepared(config, world, data, training, passes, start.sign_passes)
 
 
 def _data(config: Config, device: torch.device) -> Data:
@@ -109,6 +114,7 @@ def _start(config: Config, data: Data, model: nn.Module, given: Network | None, 
         reparam=config.reparam,
         scaling=config.scaling,
         start_masks=partial(_start_masks, config, data, model, given),
+        set_signs=partial(_set_signs, config, data, model),
     )
 
 
@@ -164,3 +170,14 @@ def _start_masks(config: Config, data: Data, model: nn.Module, given: Network | 
         include=asked.include,
         exclude=asked.exclude,
     )
+
+
+def _set_signs(config: Config, data: Data, model: nn.Module, masks: Masks) -> int:
+    """`Start.set_signs`."""
+    asked = config.sign_init
+    if not asked.name:
+        return 0
+    batch = data.samples("train", min(asked.samples, data.n_train), config.seed)
+    found = find_signs(model, masks, asked.name, batch, seed=config.seed)
+    set_signs(model, found.signs)
+    return found.passes

@@ -32,6 +32,7 @@ from sparse_training.runs.optimizers import SGD, Constant
 digits = lambda: load("digits")
 score = lambda setting: {name: weight.detach().abs() for name, weight in setting.weights.items()}
 share = by_layer(sum)
+signs = lambda probe: {}
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ NAMES = {
     "data.name": "outside_hostile:digits",
     "mask.score": "outside_hostile:score",
     "mask.distribution": "outside_hostile:share",
+    "sign_init.name": "outside_hostile:signs",
     **{f"{section}.name": f"outside_hostile:{section.title()}" for section in VARIANTS},
 }
 
@@ -71,10 +73,8 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRUST_TEST_MARKER", str(root / "was-run"))
         patch.syspath_prepend(root)
-        settings = [
-            f"{setting.removesuffix('.name')}={name}" for setting, name in NAMES.items() if "data" not in setting
-        ]
-        settings += [f"data.name={NAMES['data.name']}", "epochs=1", "batch_size=512", "mask.density=0.2"]
+        settings = [f"{setting}={name}" for setting, name in NAMES.items()]
+        settings += ["epochs=1", "batch_size=512", "mask.density=0.2"]
         assert parser().execute(["train", "--set", *settings, "--out", str(root / "run")]) == 0
         assert (root / "was-run").exists()
         yield root / "run"

@@ -296,3 +296,30 @@ def test_the_standing_of_a_sweep_is_read_by_anyone_from_its_files(sweep: Make, h
     assert (
         50 < seen.seconds < 150
     )  # the second epoch of "plain", at the mean pace of its runs, and little for the others
+
+
+def test_signs_are_found_in_an_arm_and_on_the_mask_of_another_run(sweep: Make, here: Any, tmp_path: Path) -> None:
+    made = sweep(
+        """
+        seeds = 1
+        [base]
+        epochs = 1
+        mask.density = 0.2
+        engine.device = "cpu"
+        [columns]
+        "cost %" = "100 * sign_passes / (3 * steps * 128)"
+        [arms]
+        found = { sign_init.name = "bottom-up", sign_init.samples = 100 }
+        source = { method.name = "acdc" }
+        transplant = { from = "source", start = "signs=random", sign_init.name = "gradient", sign_init.samples = 100 }
+        """
+    )
+    assert made.run(here)
+    runs = {job.arm: (Run(job.folder), made.ledger.at(job.address)[0]) for job in made.jobs}
+    passes = {arm: line["metrics"]["sign_passes"] for arm, (_, line) in runs.items()}
+    assert passes["found"] > 300
+    assert (passes["source"], passes["transplant"]) == (0, 300)
+    table = {row["arm"]: row["cost %"] for row in rows_of(compare(made.ledger), header_of(made.ledger))}
+    assert table["source"] == "0 ± ?"
+    assert float(table["transplant"].split()[0]) == pytest.approx(100 * 300 / (3 * 12 * 128), rel=1e-3)
+    assert runs["transplant"][0].masks(0) == runs["source"][0].masks()

@@ -305,3 +305,39 @@ def test_metrics_lines_are_json(digits: Digits, tmp_path: Path) -> None:
     assert {"epoch", "step", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds"} <= set(
         json.loads(line)
     )
+
+
+@pytest.mark.parametrize("preset", ["digits-mlp", "digits-cnn"])
+@pytest.mark.parametrize("method", ["gradient", "probe"])
+def test_a_sign_initialization_changes_the_first_signs_and_nothing_else(
+    digits: Digits, same: Same, tmp_path: Path, preset: str, method: str
+) -> None:
+    settings = (*SPARSE, "epochs=1", "reparam=sign-in", "mask.score=snip")
+    signed = (*settings, f"sign_init.name={method}", "sign_init.samples=64")
+    drawn = train(digits(*settings, preset=preset), tmp_path / "drawn")
+    found = train(digits(*signed, preset=preset), tmp_path / "found")
+    train(digits(*signed, preset=preset), tmp_path / "again")
+    assert same(tmp_path / "found", tmp_path / "again")
+    assert (drawn.sign_passes, found.sign_passes) == (0, 64 * {"gradient": 3, "probe": 9}[method])
+    assert Run(tmp_path / "found").summary["sign_passes"] == found.sign_passes
+    first, other = (Run(tmp_path / name).network(0) for name in ("drawn", "found"))
+    assert first.masks == other.masks
+    turned = 0
+    for name, value in first.state.items():
+        turned += int((value * other.state[name] < 0).sum())
+        if name in first.weights():
+            torch.testing.assert_close(value.abs(), other.state[name].abs(), rtol=2e-7, atol=0)  # m ⊙ w, rounded
+        else:
+            assert torch.equal(value, other.state[name])
+    assert turned > 20
+
+
+def test_a_dense_start_gets_signs_for_all_of_its_weights(digits: Digits, tmp_path: Path) -> None:
+    train(digits("mask.density=0.2", "method=acdc", "epochs=1", "sign_init.name=gradient"), tmp_path / "run")
+    train(digits("mask.density=0.2", "method=acdc", "epochs=1"), tmp_path / "drawn")
+    found, drawn = (Run(tmp_path / name).network(0) for name in ("run", "drawn"))
+    weights = drawn.weights()
+    turned = sum(int((weight * found.weights()[name] < 0).sum()) for name, weight in weights.items())
+    # eight gradients may turn a twentieth each
+    assert 0.05 < turned / sum(weight.numel() for weight in weights.values()) < 0.4
+    assert all(torch.equal(weight.abs(), found.weights()[name].abs()) for name, weight in weights.items())
