@@ -18,7 +18,11 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument(
         "--model", required=True, help="mlp, cnn, resnet20, resnet18, resnet50, deit_small or module:callable"
     )
-    parser.add_argument("--score", default="random", help="random, magnitude, snip, grasp, synflow or module:callable")
+    parser.add_argument(
+        "--score",
+        default="random",
+        help="random, magnitude, snip, grasp, synflow, probe, probe-signs or module:callable",
+    )
     parser.add_argument("--density", type=float, required=True, help="share of the prunable weights to keep, in (0, 1]")
     parser.add_argument(
         "--distribution", default="global", help="global, uniform, erk, balanced, N:M such as 2:4, or module:callable"

@@ -18,7 +18,11 @@ OPTIONS = {
     "model": ("model", "NAME", "mlp, cnn, resnet20, resnet18, resnet50, deit_small or module:callable"),
     "data": ("data.root", "DIR", "folder of the data set"),
     "density": ("mask.density", "SHARE", "share of the prunable weights to keep, in (0, 1]; 1 is dense"),
-    "mask": ("mask.score", "SCORE[:DISTRIBUTION]", "random, magnitude, snip, grasp, synflow or module:callable"),
+    "mask": (
+        "mask.score",
+        "SCORE[:DISTRIBUTION]",
+        "random, magnitude, snip, grasp, synflow, probe, ... or module:callable",
+    ),
     "method": ("method", "NAME", "static, gmp, acdc, str, rigl, set, imp, lrr or module:callable"),
     "reparam": ("reparam", "NAME", "none, sign-in, ham, spred, pilot, unit-speed or module:callable"),
     "epochs": ("epochs", "N", "epochs of training"),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from commons.checks import InputError, choice, number
 from commons.registry import Registry
+from sparse_training.probing import SHRINK, train_briefly
 from sparse_training.seeding import generator
 
 Scores = dict[str, Tensor]
@@ -136,6 +137,38 @@ def synflow(setting: Setting) -> Scores:
     return scores
 
 
+def probe(setting: Setting) -> Scores:
+    """|θ'|, where θ' is θ after a short training of the dense network.
+
+    The probe starts from 0.3 θ, goes three times through the batch in training mode with Adam, and changes only the
+    prunable weights.
+    """
+    x, y = setting.batch
+    setting.model.train()
+    with torch.no_grad():
+        for weight in setting.weights.values():
+            weight.mul_(SHRINK)
+
+    def gradient(part: Tensor) -> Scores:
+        part = part.to(x.device)
+        return _gradients(setting.loss(setting.model(x[part]), y[part]), setting)
+
+    train_briefly(setting.weights, gradient, len(x), generator(setting.seed, "masks", "probe"))
+    return magnitude(setting)
+
+
+def probe_signs(setting: Setting) -> Scores:
+    """The score `probe` where θ' has the sign of θ, and less the largest score of all where it has another.
+
+    So first those weights are kept that the probe makes large and that already have the sign which it gives them.
+    """
+    before = {name: weight.detach().clone() for name, weight in setting.weights.items()}
+    scores = probe(setting)
+    largest = max(float(score.max()) for score in scores.values())
+    agrees = {name: setting.weights[name].detach() * weight > 0 for name, weight in before.items()}
+    return {name: torch.where(agrees[name], score, score - largest) for name, score in scores.items()}
+
+
 def _batch_loss(setting: Setting, temperature: float) -> Tensor:
     x, y = setting.batch
     return setting.loss(setting.model.train()(x) / temperature, y)
@@ -162,6 +195,8 @@ SCORES: Registry[Criterion] = Registry(
         "snip": Criterion(snip, needs="batch"),
         "grasp": Criterion(grasp, needs="batch"),
         "synflow": Criterion(synflow, needs="shapes", iterations=SYNFLOW_ITERATIONS),
+        "probe": Criterion(probe, needs="batch"),
+        "probe-signs": Criterion(probe_signs, needs="batch"),
     },
     accept=_criterion,
 )

@@ -3,14 +3,12 @@
 import torch
 from torch import Tensor
 
+from sparse_training.probing import SHRINK, train_briefly
 from sparse_training.seeding import generator
 from sparse_training.sign_init.base import SIGN_INITS, Probe, Signs
 
 ROUNDS = 8  # gradients that turn signs
 TURNED = 0.05  # share of the active weights that a gradient may turn
-SHRINK = 0.3  # a probe starts from weights that cross 0 more easily
-PROBE_BATCH, PROBE_LR = 32, 0.03
-PROBE_EPOCHS = 3
 SWAP_BATCH, SWAPS = 64, 70
 
 
@@ -51,14 +49,13 @@ def _trained(probe: Probe, dense: bool) -> Signs:
             scale = weight[active].square().mean().sqrt() if active.any() else 0.0
             drawn = torch.randn(weight.shape, generator=stream, dtype=weight.dtype).to(weight.device) * scale
             weight.copy_(SHRINK * torch.where(active, weight, drawn if dense else 0.0))
-    optimizer = torch.optim.Adam(list(probe.weights.values()), lr=PROBE_LR)
-    for _ in range(PROBE_EPOCHS):
-        order = torch.randperm(len(probe.x), generator=stream)
-        for part in torch.split(order.to(probe.x.device), PROBE_BATCH):
-            slopes = probe.gradient(probe.x[part], probe.y[part])
-            for name, weight in probe.weights.items():
-                weight.grad = slopes[name] if dense else slopes[name] * probe.masks[name]
-            optimizer.step()
+
+    def gradient(part: Tensor) -> Signs:
+        part = part.to(probe.x.device)
+        slopes = probe.gradient(probe.x[part], probe.y[part])
+        return slopes if dense else {name: slope * probe.masks[name] for name, slope in slopes.items()}
+
+    train_briefly(probe.weights, gradient, len(probe.x), stream)
     return probe.signs()
 
 

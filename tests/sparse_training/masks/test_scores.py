@@ -1,5 +1,6 @@
 """Each criterion against its paper's equation, computed independently in float64."""
 
+import copy
 import itertools
 
 import numpy as np
@@ -202,3 +203,33 @@ def test_masks_on_the_device_agree_with_those_on_the_cpu(score):
     assert there.active == here.active
     differing = sum(int((there[name].cpu() != mask).sum()) for name, mask in here.items())
     assert differing <= 0.02 * here.active
+
+
+def test_probe_signs_keeps_first_what_the_probe_makes_large_with_the_sign_it_has():
+    model = models.build("mlp", in_channels=1, image_size=4, num_classes=3, seed=1)
+    x = torch.randn(256, 1, 4, 4, generator=torch.Generator().manual_seed(2))
+    batch = x, (x[:, 0, 0, 0] > 0).long() + (x[:, 0, 1, 1] > 1).long()
+    before = {name: weight.detach().clone() for name, weight in prunable(model).items()}
+    probed = setting(model, batch)
+    scores = SCORES["probe-signs"].score(probed)
+    assert cross_entropy(model(batch[0]), batch[1]) < 0.75  # from log 3 = 1.1
+    agrees, disagrees, sizes = [], [], []
+    for name, weight in probed.weights.items():
+        same = weight * before[name] > 0
+        agrees.append(scores[name][same])
+        disagrees.append(scores[name][~same])
+        sizes.append(weight[same].detach().abs())
+    assert min(len(torch.cat(agrees)), len(torch.cat(disagrees))) > 1000
+    assert torch.cat(agrees).min() > torch.cat(disagrees).max()
+    assert torch.equal(torch.cat(agrees), torch.cat(sizes))
+
+
+def test_a_probe_starts_from_small_weights_of_the_network_and_follows_the_seed(network):
+    model, batch = network
+    same, again, other = (SCORES["probe"].score(setting(copy.deepcopy(model), batch, seed)) for seed in (0, 0, 1))
+    assert all(torch.equal(score, again[name]) for name, score in same.items())
+    # one batch an epoch holds all samples, so that another order only rounds otherwise
+    for name, weight in prunable(model).items():
+        torch.testing.assert_close(same[name], other[name])
+        moved = (same[name] - 0.3 * weight.abs()).abs()
+        assert 0 < moved.max() < 3.1 * 0.14 * 0.3 * weight.square().mean().sqrt()
