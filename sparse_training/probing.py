@@ -1,4 +1,4 @@
-"""A short training from small weights: where it ends tells which weights, and which of their signs, the data ask for."""
+"""A short training from small weights: where it ends tells which weights, and which signs, the data ask for."""
 
 from collections.abc import Callable, Mapping
 

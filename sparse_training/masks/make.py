@@ -38,7 +38,7 @@ def make_masks(
 
     density: in (0, 1], over the prunable weights; `Masks.density_in(model)` counts over all parameters.
     score: a name in `SCORES`, or "package.module:callable". distribution: as in `from_scores`. batch: (x, y), for a
-    score that needs it (snip and grasp differentiate the loss on it, the probes train) or only the shape of x (synflow).
+    score that needs it (snip and grasp differentiate on it, probes train) or only the shape of x (synflow).
     loss(logits, y): a mean over the batch. seed: of random masks and of what a score draws. include, exclude: as in
     `prunable`. The model's parameters, buffers, mode, requires_grad and gradients and the random state stay
     bit-identical. A layer that ends empty is named in an `EmptyLayer` warning. See README.md for the papers and their
