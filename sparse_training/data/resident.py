@@ -54,7 +54,7 @@ class Resident(Data):
             yield self._normalised(pixels), images.labels[where]
 
     def test(self, batch_size: int) -> Iterator[Batch]:
-        for index in chunks(torch.arange(self.n_test), batch_size):
+        for index in chunks(torch.arange(self.n_test, device=self.mean.device), batch_size):
             yield self._take("test", index)
 
     def _take(self, split: str, index: Tensor) -> Batch:

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from commons.checks import InputError, refuse
+from sparse_training.devices import float32_products
 from sparse_training.masks.distributions import (
     DISTRIBUTIONS,
     check_request,
@@ -41,8 +42,8 @@ def make_masks(
     score that needs it (snip and grasp differentiate on it, probes train) or only the shape of x (synflow).
     loss(logits, y): a mean over the batch. seed: of random masks and of what a score draws. include, exclude: as in
     `prunable`. The model's parameters, buffers, mode, requires_grad and gradients and the random state stay
-    bit-identical. A layer that ends empty is named in an `EmptyLayer` warning. See README.md for the papers and their
-    equations.
+    bit-identical. Scores are computed without TF32, so that they rank the weights alike on every device. A layer that
+    ends empty is named in an `EmptyLayer` warning. See README.md for the papers and their equations.
 
     Raises:
         InputError: an unknown name, a density out of range, a missing batch, or scores that are not finite or not of
@@ -60,7 +61,7 @@ def make_masks(
     device = weights[names[0]].device
     given = None if batch is None else (batch[0].to(device), batch[1].to(device))
     setting = Setting(probe, weights, given, loss, seed, criterion.needs)
-    with isolated(derive(seed, "scoring")), torch.enable_grad():
+    with isolated(derive(seed, "scoring")), float32_products(), torch.enable_grad():
         masks = _prune(setting, criterion, density, distribution)
     warn_of_empty_layers(masks)
     return masks

@@ -48,7 +48,7 @@ class ACDC(Method):
         if dense is None:
             return
         if dense:
-            every = {name: torch.ones_like(mask) for name, mask in training.sparse.masks.items()}
+            every = {layer.name: torch.ones_like(layer.mask) for layer in training.sparse.layers}
             training.sparse.set_masks(Masks(every), training.optimizer)
             zero_state(training.optimizer)
         else:

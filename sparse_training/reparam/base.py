@@ -19,7 +19,8 @@ class Reparam:
     make a weight non-zero that is exactly 0. decay_share: θ decays as a plain weight would under weight decay λ when
     each factor decays with decay_share · λ; it is ½ for a product of two factors, and 0 where the reparametrization
     lets θ decay itself, by the group's "theta_decay". layerwise: whether the optimizer steps each layer by itself,
-    followed by `after_layer`; it must then be attached.
+    followed by `after_layer`; it must then be attached. reads_gradient: whether `after_step` reads `.grad`, where it
+    then finds the gradients that the optimizer was given, even if the optimizer overwrites what it is given.
     """
 
     name: ClassVar[str]
@@ -27,6 +28,7 @@ class Reparam:
     leaves_zero: ClassVar[bool] = True
     decay_share: ClassVar[float] = 1.0
     layerwise: ClassVar[bool] = False
+    reads_gradient: ClassVar[bool] = False
 
     def factors(self, masks: Sequence[Tensor]) -> list[Factors]:
         """The chart of each layer, from input to output; masks: bool, one a layer, in its shape.

@@ -10,7 +10,7 @@ from sparse_training.reparam.base import Reparam
 from sparse_training.reparam.factors import Factors, check_support
 from sparse_training.reparam.layer import Layer
 from sparse_training.reparam.scaling import Scaling
-from sparse_training.reparam.sparse import Sparse, like
+from sparse_training.reparam.sparse import Sparse
 
 
 @torch.no_grad()
@@ -38,7 +38,8 @@ def sparsify(model: nn.Module, masks: Masks, reparam: Reparam | None = None, sca
         owner, _, attribute = name.rpartition(".")
         module = model.get_submodule(owner)
         parameter = module.get_parameter(attribute)
-        layers.append(Layer(name, module, attribute, like(masks[name], parameter)))
+        own = torch.empty_like(parameter, dtype=torch.bool).copy_(masks[name])  # it will be written to
+        layers.append(Layer(name, module, attribute, own))
         parameter.masked_fill_(~layers[-1].mask, 0.0)
     if reparam is not None and reparam.is_chart:
         for layer, chart in zip(layers, reparam.factors([layer.mask for layer in layers]), strict=True):

@@ -18,7 +18,7 @@ class Layer:
     """One masked weight: where it lives in the network, which of its entries are active, and its chart, if any.
 
     name: of the parameter in the network. module, attribute: where it is found. mask: bool, of the weight's shape, on
-    its device. factors: the chart that writes it, None for a plain weight.
+    its device; `use_mask` writes into it. factors: the chart that writes it, None for a plain weight.
     """
 
     name: str
@@ -58,10 +58,13 @@ class Layer:
         ]
 
     def use_mask(self, mask: Tensor) -> None:
-        """Take another mask, bool of the same shape; no weight is written."""
-        self.mask = mask
-        if self.factors is not None:
-            self.factors.mask = mask
+        """Take the entries of another mask, bool of the same shape on any device; no weight is written.
+
+        The tensor `mask` stays the same, because a CUDA graph that was captured earlier reads it.
+        """
+        self.mask.copy_(mask)
+        if self.factors is not None and self.factors.mask is not self.mask:
+            self.factors.mask.copy_(mask)
 
     def hold(self, optimizer: torch.optim.Optimizer) -> None:
         """Set parameters and optimizer state to exactly +0 off the mask, whatever they hold there.

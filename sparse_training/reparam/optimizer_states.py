@@ -79,6 +79,17 @@ def known_kinds(optimizer: optim.Optimizer, use: str) -> Mapping[str, Kind]:
     return kinds
 
 
+def overwrites_gradients(optimizer: optim.Optimizer) -> bool:
+    """Whether the optimizer is known to leave something else in `.grad` than the gradient that it was given."""
+    for group in optimizer.param_groups:
+        lists = group.get("foreach")
+        if lists is None:
+            lists = not group.get("fused") and all(parameter.is_cuda for parameter in group["params"])
+        if lists and group.get("nesterov"):
+            return True
+    return False
+
+
 @torch.no_grad()
 def zero_state(optimizer: optim.Optimizer) -> None:
     """Set momentum and running averages of every parameter to 0; counts and step sizes stay.

@@ -8,7 +8,7 @@ mask, whatever the optimizer does (`optimizer_states.STATES` says which tensors 
 
 import copy
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from commons.checks import InputError, refuse
 from sparse_training.masks import Masks
 from sparse_training.reparam.base import Reparam
 from sparse_training.reparam.layer import Layer
+from sparse_training.reparam.optimizer_states import overwrites_gradients
 from sparse_training.reparam.scaling import Scaling
 from sparse_training.reparam.stepping import Watch, check_groups, groups_of, parameter_groups, scale, step_one_by_one
 
@@ -70,8 +71,13 @@ class Sparse:
 
     @property
     def masks(self) -> Masks:
-        """The present support."""
-        return Masks({layer.name: layer.mask for layer in self._layers})
+        """The present support, in tensors of its own, which later changes of the support do not reach."""
+        return Masks({layer.name: layer.mask.clone() for layer in self._layers})
+
+    @property
+    def device(self) -> torch.device:
+        """The device that holds the masked weights."""
+        return self._layers[0].mask.device
 
     def weights(self) -> dict[str, Tensor]:
         """θ of every masked weight by parameter name, in the parameter's shape, detached; not to be written to."""
@@ -127,9 +133,9 @@ class Sparse:
         Raises:
             InputError: masks of other layers or shapes.
         """
-        check_same_layers(masks, self.masks)
+        check_same_layers(masks, self._layers)
         for layer in self._layers:
-            layer.use_mask(like(masks[layer.name], layer.mask))
+            layer.use_mask(masks[layer.name])
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         """Let every step of the optimizer be followed by `after_step`, which then need not be called.
@@ -156,8 +162,9 @@ class Sparse:
             InputError: the optimizer holds none of the weights as they are written now, or the reparametrization
                 cannot work with it.
         """
+        late = optimizer not in self._watches and self._reads_gradient and overwrites_gradients(optimizer)
         watch = self._watch(optimizer)
-        if self._acts_before and not watch.attached:
+        if (self._acts_before or late) and not watch.attached:
             what = type(self.reparam if self.scaling is None else self.scaling).__name__
             refuse("optimizer", type(optimizer).__name__, f"attached before its first step, as {what} asks")
         held = self._held(optimizer)
@@ -196,15 +203,20 @@ class Sparse:
 
         def about_to_step(optimizer: torch.optim.Optimizer, args: tuple[object, ...], named: dict[str, object]) -> None:
             sparse = itself()
-            if sparse is None or watch.inside or not watch.attached:
+            if sparse is None or watch.inside:
                 return
-            if any(callable(value) for value in (*args[1:], *named.values())):
-                refuse("step", "a closure", "called without one", "compute the gradients before the step")
-            sparse._before_step(optimizer, watch)
+            closure = any(callable(value) for value in (*args[1:], *named.values()))
+            if watch.attached and sparse._acts_before:
+                if closure:
+                    refuse("step", "a closure", "called without one", "compute the gradients before the step")
+                sparse._before_step(optimizer, watch)
+            if sparse._reads_gradient and not closure and getattr(optimizer, "grad_scale", None) is None:
+                watch.lend_gradients(sparse._held(optimizer))
 
         def stepped(optimizer: torch.optim.Optimizer, *_: object) -> None:
             if watch.inside:
                 return
+            watch.take_back_gradients()
             with watch.undo:
                 sparse, found_inf = itself(), getattr(optimizer, "found_inf", None)
                 if sparse is None or (
@@ -217,7 +229,7 @@ class Sparse:
 
         try:
             optimizer.register_step_post_hook(stepped)
-            if self._acts_before:
+            if self._acts_before or self._reads_gradient:
                 optimizer.register_step_pre_hook(about_to_step)
         except AttributeError:
             watch.hooked = False
@@ -232,6 +244,11 @@ class Sparse:
     def _acts_before(self) -> bool:
         """Whether something happens before a step, so that the optimizer must be attached."""
         return self.scaling is not None or (self.reparam is not None and self.reparam.layerwise)
+
+    @property
+    def _reads_gradient(self) -> bool:
+        """Whether the reparametrization reads, after a step, the gradients that the step used."""
+        return self.reparam is not None and self.reparam.reads_gradient
 
     @torch.no_grad()
     def _before_step(self, optimizer: torch.optim.Optimizer, watch: Watch) -> None:
@@ -276,9 +293,9 @@ class Sparse:
         Raises:
             InputError: masks of other layers or shapes.
         """
-        check_same_layers(masks, self.masks)
+        check_same_layers(masks, self._layers)
         for layer in self._layers:
-            new = like(masks[layer.name], layer.mask)
+            new = masks[layer.name].to(layer.mask.device)
             unchanged, grown = layer.mask & new, new & ~layer.mask
             for tensor in layer.states(optimizer) if optimizer is not None else ():
                 tensor.masked_fill_(~unchanged, 0.0)
@@ -308,7 +325,7 @@ class Sparse:
             return {layer.name: layer.parameters[0].grad for layer in self._layers}  # type: ignore[misc]
         probes = {layer.name: torch.zeros_like(layer.theta, requires_grad=True) for layer in self._layers}
         buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
-        devices = [self.masks.device] if self.masks.device.type == "cuda" else []
+        devices = [self.device] if self.device.type == "cuda" else []
         try:
             for layer in self._layers:
                 layer.factors.probe = probes[layer.name]  # type: ignore[union-attr]
@@ -352,15 +369,9 @@ class Sparse:
         return parameter_groups(self.model, self._layers, weight_decay, share, vectors, self._by_layer)
 
 
-def like(mask: Tensor, model: Tensor) -> Tensor:
-    """mask on the device and with the strides of model; the same tensor where it has them."""
-    if mask.device == model.device and mask.stride() == model.stride():
-        return mask
-    return torch.empty_like(model, dtype=torch.bool).copy_(mask)
-
-
-def check_same_layers(masks: Masks, known: Masks) -> None:
-    """Raise InputError unless both have the same layers, in shape and order."""
-    given, expected = ([(name, tuple(mask.shape)) for name, mask in m.items()] for m in (masks, known))
+def check_same_layers(masks: Masks, layers: Sequence[Layer]) -> None:
+    """Raise InputError unless the masks are of these layers, in shape and order."""
+    given = [(name, tuple(mask.shape)) for name, mask in masks.items()]
+    expected = [(layer.name, tuple(layer.mask.shape)) for layer in layers]
     if given != expected:
         refuse("masks", given, f"those of the present layers, {expected}")

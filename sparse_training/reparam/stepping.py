@@ -21,7 +21,8 @@ class Watch:
 
     stepped: it has stepped since `Sparse.after_step` last acted. attached: each step calls `after_step` by itself.
     hooked: it tells of its steps; a wrapper that is an Optimizer in name only does not, and each call then counts as a
-    step. inside: it is making the step of one layer. undo: what is to be put back after the present step.
+    step. inside: it is making the step of one layer. undo: what is to be put back after the present step. lent: the
+    parameters whose gradient the optimizer has a copy of, each with the gradient itself.
     """
 
     stepped: bool
@@ -29,6 +30,23 @@ class Watch:
     hooked: bool = True
     inside: bool = False
     undo: ExitStack = field(default_factory=ExitStack)
+    lent: list[tuple[nn.Parameter, Tensor]] = field(default_factory=list)
+
+    def lend_gradients(self, layers: Sequence[Layer]) -> None:
+        """Give the optimizer copies of the layers' gradients, because some overwrite what they are given.
+
+        Among them is SGD with Nesterov's momentum over lists of tensors, which is torch's choice on cuda.
+        """
+        parameters = [parameter for layer in layers for parameter in layer.parameters]
+        self.lent = [(parameter, parameter.grad) for parameter in parameters if parameter.grad is not None]
+        for parameter, gradient in self.lent:
+            parameter.grad = gradient.clone()
+
+    def take_back_gradients(self) -> None:
+        """Put the gradients themselves back after the step."""
+        for parameter, gradient in self.lent:
+            parameter.grad = gradient
+        self.lent = []
 
 
 def groups_of(optimizer: torch.optim.Optimizer) -> dict[int, Group]:

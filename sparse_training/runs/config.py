@@ -26,6 +26,7 @@ VARIANTS: dict[str, Registry[Any]] = {
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
 }
+PRECISIONS = ("float32", "tf32", "bfloat16")
 PRESETS = Path(__file__).parent / "presets"
 
 
@@ -111,9 +112,11 @@ class EngineSettings:
     """How a run is computed. Two runs have bit-identical results only if these settings are equal.
 
     device: a torch device; "auto" is cuda where there is one. threads: number of CPU threads; 0 leaves torch's own.
-    precision: "float32" or "bfloat16" (autocast). channels_last: memory format of the network. compile: compile the
-    network with torch.compile. graphs: replay forward and backward passes as one CUDA graph. deterministic: use only
-    algorithms whose results do not vary between runs.
+    precision: "float32"; "tf32", on cuda, where products and convolutions of float32 numbers round these to 10 bits;
+    or "bfloat16" (autocast). Masks are scored in float32 under each of them. channels_last: memory format of the
+    network. compile: compile the network with torch.compile. graphs: replay forward and backward passes as one CUDA
+    graph; the last, shorter batch of an epoch runs eager. deterministic: use only algorithms whose results do not vary
+    between runs.
     """
 
     device: str = "auto"
@@ -125,7 +128,7 @@ class EngineSettings:
     deterministic: bool = True
 
     def __post_init__(self) -> None:
-        choice("engine.precision", self.precision, ("float32", "bfloat16"))
+        choice("engine.precision", self.precision, PRECISIONS)
         number("engine.threads", self.threads, at_least=0, integer=True)
 
 

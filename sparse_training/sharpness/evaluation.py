@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from sparse_training.devices import float32_products
 from sparse_training.seeding import isolated
 
 
@@ -37,11 +38,6 @@ def exact_arithmetic() -> Iterator[None]:
     if not torch.cuda.is_available():
         yield
         return
-    precision = torch.get_float32_matmul_precision()
     cudnn = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    try:
-        torch.set_float32_matmul_precision("highest")
-        with cudnn, torch.autocast("cuda", enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(precision)
+    with cudnn, float32_products(), torch.autocast("cuda", enabled=False):
+        yield

@@ -206,27 +206,9 @@ def _train(job: Job, config: "Config") -> None:
 
     if job.processes > 1:
         _train_over(job.processes, config, job.folder)
-    _forget_compiled(config)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EmptyLayer)
         train(config, job.folder)
-
-
-def _forget_compiled(config: "Config") -> None:
-    """Let a compiled network be compiled anew after another kind of run in this process, as it is when it runs alone.
-
-    What was compiled for other shapes would make torch compile for varying ones, whose results differ in the last bits.
-    """
-    global _last_kind
-    kind = repr((config.model, config.data, config.batch_size, config.engine, config.reparam, config.method))
-    if config.engine.compile and kind != _last_kind:
-        import torch
-
-        torch.compiler.reset()
-    _last_kind = kind
-
-
-_last_kind = ""
 
 
 def _train_over(processes: int, config: "Config", folder: Path) -> None:

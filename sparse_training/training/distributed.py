@@ -54,8 +54,8 @@ class World:
 
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Replace tensors by their mean over processes, in place and in one message."""
-        held = list(tensors)
-        if self.size == 1 or not held:
+        held = list(tensors) if self.size > 1 else []
+        if not held:
             return
         flat = torch.cat([tensor.flatten() for tensor in held])
         dist.all_reduce(flat)

@@ -13,11 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from commons.checks import refuse
 from sparse_training.data import Data
+from sparse_training.devices import float32_products
 from sparse_training.runs.config import Config
+from sparse_training.training import capture
 from sparse_training.training.distributed import World
 
-WARM_UP_PASSES = 3  # before a CUDA graph is captured, as torch.cuda.graph asks
+TEST_PIXELS = 2000 * 32 * 32  # that are evaluated at once on cuda, where small batches leave the device idle
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,10 @@ class Passes:
 
     def __call__(self, x: Tensor, y: Tensor) -> BatchResult:
         """Gradients of the mean training loss in every parameter's `.grad`, which need not be cleared before."""
-        graphed = self._config.engine.graphs and self._device.type == "cuda" and len(x) == self._batch
-        if not graphed:
+        if not self._config.engine.graphs or not capture.can_record(self._device) or len(x) != self._batch:
             return self._backward(x, y)
         if self._graph is None:
-            self._graph = _Graph(self._backward, list(self.model.parameters()), list(self.model.buffers()), x, y)
+            self._graph = _Graph(self._backward, self.model, x, y)
         return self._graph(x, y)
 
     @torch.no_grad()
@@ -54,7 +56,7 @@ class Passes:
         """Mean cross-entropy and accuracy in percent on the test set in evaluation mode, shared among processes."""
         self.model.eval()
         sums = torch.zeros(2, dtype=torch.float64, device=self._device)
-        for index, (x, y) in enumerate(data.test(self._batch)):
+        for index, (x, y) in enumerate(data.test(self._test_batch(data))):
             if index % world.size == world.rank:
                 logits = self._forward(x).float()
                 correct = (logits.argmax(1) == y).sum()
@@ -62,6 +64,11 @@ class Passes:
         self.model.train()
         loss, correct = (world.sum(sums) / data.n_test).tolist()
         return loss, 100 * correct
+
+    def _test_batch(self, data: Data) -> int:
+        """Images that are evaluated at once; on a CPU the last bits of results depend on their number."""
+        _, height, width = data.shape
+        return max(self._batch, TEST_PIXELS // (height * width)) if self._device.type == "cuda" else self._batch
 
     def first_bad_layer(self, x: Tensor) -> str:
         """The first module, in the order of the forward pass, whose output on x is not finite; or the loss."""
@@ -103,51 +110,55 @@ class Passes:
         return cross_entropy(logits.float(), y, label_smoothing=self._config.label_smoothing)
 
     def _autocast(self) -> AbstractContextManager[object]:
-        if self._config.engine.precision == "float32":
+        if self._config.engine.precision != "bfloat16":
             return contextlib.nullcontext()
         return torch.autocast(self._device.type, torch.bfloat16, cache_enabled=not self._config.engine.graphs)
 
 
 class _Graph:
-    """A forward and backward pass captured once and replayed on other batches of the same shape."""
+    """A forward and backward pass recorded once and replayed on other batches of the same shape."""
 
     def __init__(
-        self,
-        backward: Callable[[Tensor, Tensor], BatchResult],
-        parameters: list[nn.Parameter],
-        buffers: list[Tensor],
-        *batch: Tensor,
+        self, backward: Callable[[Tensor, Tensor], BatchResult], model: nn.Module, x: Tensor, y: Tensor
     ) -> None:
-        self._batch = tuple(tensor.clone() for tensor in batch)
-        before = [(buffer, buffer.clone()) for buffer in buffers]  # passes to warm up are not part of the training
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UP_PASSES):
-                backward(*self._batch)
-        torch.cuda.current_stream().wait_stream(stream)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._result = backward(*self._batch)
-        for buffer, value in before:
-            buffer.copy_(value)
-        self._gradients = [(parameter, parameter.grad) for parameter in parameters]
+        self._batch = x.clone(), y.clone()
+        capture.warm_up(lambda: backward(*self._batch), list(model.buffers()), x.device)
+        self._replay = capture.Recording(lambda: backward(*self._batch))
+        self._gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
 
     def __call__(self, *batch: Tensor) -> BatchResult:
         for held, tensor in zip(self._batch, batch, strict=True):
             held.copy_(tensor)
-        self._graph.replay()
+        self._replay()
         for parameter, gradient in self._gradients:
             parameter.grad = gradient
-        return BatchResult(self._result.loss.clone(), self._result.correct.clone())
+        return BatchResult(self._replay.result.loss.clone(), self._replay.result.correct.clone())
+
+
+@contextlib.contextmanager
+def compiling() -> Iterator[None]:
+    """Torch's compiler with nothing compiled yet, and with an error where it would give up and run eager."""
+    torch.compiler.reset()
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        yield
 
 
 @contextlib.contextmanager
 def computing(config: Config, device: torch.device) -> Iterator[None]:
-    """Threads and deterministic algorithms as configured; afterwards torch's global settings are as before."""
+    """Threads, precision and algorithms as configured; afterwards torch's global settings are as before.
+
+    A network that is compiled is compiled, or an error says why not: what torch compiled before is forgotten, because
+    for the ninth network in a process it would otherwise go back to the interpreter without a word.
+
+    Raises:
+        InputError: the device does not have the precision.
+    """
     memory: Any = torch.utils.deterministic
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     fill, cudnn = memory.fill_uninitialized_memory, torch.backends.cudnn.benchmark
+    tf32 = config.engine.precision == "tf32"
+    if tf32 and device.type != "cuda":
+        refuse("engine.precision", "tf32", f"float32 or bfloat16 on {device.type}")
     try:
         if config.engine.threads:
             torch.set_num_threads(config.engine.threads)
@@ -155,7 +166,8 @@ def computing(config: Config, device: torch.device) -> Iterator[None]:
             torch.use_deterministic_algorithms(config.engine.deterministic)
             memory.fill_uninitialized_memory = False  # no result depends on it, and it costs a pass
             torch.backends.cudnn.benchmark = not config.engine.deterministic
-        yield
+        with float32_products(tf32), compiling() if config.engine.compile else contextlib.nullcontext():
+            yield
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic)

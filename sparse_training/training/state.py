@@ -60,7 +60,7 @@ def pack(training: Training, progress: Progress, world: World) -> tuple[Tensors,
         tensors |= _prefixed(f"optimizer/{name}", held)
     tensors |= _prefixed("method", training.memory)
     tensors["generator"] = training.generator.get_state()
-    for rank, own in enumerate(world.gather(_own(training.sparse.masks.device, progress))):
+    for rank, own in enumerate(world.gather(_own(training.sparse.device, progress))):
         tensors |= _prefixed(f"process{rank}", own)
     groups = [
         {key: value for key, value in group.items() if isinstance(value, int | float)}
@@ -85,7 +85,7 @@ def unpack(training: Training, tensors: Tensors, info: dict[str, Any], world: Wo
     training.generator.set_state(tensors["generator"])
     own = _section(tensors, f"process{world.rank}")
     torch.set_rng_state(own["rng"])
-    device = training.sparse.masks.device
+    device = training.sparse.device
     if device.type == "cuda":
         torch.cuda.set_rng_state(own["rng_cuda"], device)
     losses, correct = own["losses"].to(device), own["correct"].to(device)

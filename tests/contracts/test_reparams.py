@@ -4,6 +4,7 @@ A reparametrization or a method that is registered is in the tables by itself.
 """
 
 import copy
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import ClassVar
@@ -184,6 +185,30 @@ def test_a_training_that_goes_on_from_its_state_ends_bit_identical(method: str, 
     assert list(states[0]) == list(states[1])
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
     assert whole.training.sparse.masks == parts.training.sparse.masks
+
+
+@PAIRED
+def test_what_a_captured_step_reads_keeps_its_storage(method: str, reparam: str) -> None:
+    whole, run = Run(method, reparam, "sgd"), Run(method, reparam, "sgd")
+    for _ in range(whole.training.total_steps // 2):
+        whole.step()
+    training = run.training
+
+    def places() -> list[int]:
+        sparse = training.sparse
+        read = [*training.model.state_dict().values(), *(layer.mask for layer in sparse.layers)]
+        return [tensor.data_ptr() for tensor in read]
+
+    before, supports = places(), [training.sparse.masks]
+    tensors, info = pack(whole.training, Progress(), World())
+    unpack(training, tensors, {**info, "step": whole.training.step}, World())
+    while training.step < training.total_steps:
+        run.step()
+        training.sparse.reset(training.optimizer)
+        supports.append(training.sparse.masks)
+    assert places() == before
+    changes = any(a != b for a, b in itertools.pairwise(supports))
+    assert changes == (method != "static")
 
 
 @PAIRED

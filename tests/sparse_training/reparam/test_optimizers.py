@@ -299,3 +299,33 @@ def test_a_wrapper_without_hooks_is_followed_at_every_call_and_cannot_be_attache
             sparse.after_step(optimizer)
         found.append(sparse.weights())
     assert all(torch.equal(weight, found[1][name]) for name, weight in found[0].items())
+
+
+@pytest.mark.parametrize("attached", [True, False])
+def test_ham_steps_from_the_gradient_that_an_optimizer_overwrites(attached: bool) -> None:
+    found = []
+    for lists in (False, True):  # over lists of tensors, Nesterov's momentum is added to the gradient in place
+        sparse = network(HAM(), torch.float64)
+        optimizer = torch.optim.SGD(sparse.model.parameters(), lr=0.1, momentum=0.9, nesterov=True, foreach=lists)
+        if attached or lists:
+            sparse.attach(optimizer)
+        for _ in range(3):
+            backward(sparse)
+            given = [parameter.grad for parameter in sparse.model.parameters()]
+            values = [gradient.clone() for gradient in given if gradient is not None]
+            optimizer.step()
+            sparse.after_step(optimizer)
+            assert all(parameter.grad is old for parameter, old in zip(sparse.model.parameters(), given, strict=True))
+            assert all(torch.equal(old, value) for old, value in zip(given, values, strict=True) if old is not None)
+        found.append(sparse.weights())
+    for name, weight in found[0].items():
+        torch.testing.assert_close(found[1][name], weight, rtol=1e-12, atol=0)
+
+
+def test_ham_refuses_gradients_that_were_overwritten_before_it_came() -> None:
+    sparse = network(HAM())
+    optimizer = torch.optim.SGD(sparse.model.parameters(), lr=0.1, momentum=0.9, nesterov=True, foreach=True)
+    backward(sparse)
+    optimizer.step()
+    with pytest.raises(InputError, match=r"SGD.*attached before its first step, as HAM asks"):
+        sparse.after_step(optimizer)
