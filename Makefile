@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+EXTRAS := $(VENV)/.extras
 
 .PHONY: setup reproduce test test-all test-faults bench lint
 setup: $(READY)
@@ -12,14 +13,19 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+# Others' packages that tests and benchmarks compare with, and the clusters' clients.
+$(EXTRAS): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench,ray,slurm]'
+	@touch $@
+
 reproduce: $(READY)
 	$(BIN)/python -m figures reproduce --out results/reproduce
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2
 
-test-all: $(READY)
-	$(BIN)/python -m pytest -n 2 -m 'not faults'
+test-all: $(EXTRAS)
+	$(BIN)/python -m pytest -n 2 -m 'not faults' -rs  # names what is skipped, and why
 
 test-faults: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m faults tests/faults
@@ -29,6 +35,5 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(READY)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
+bench: $(EXTRAS)
 	for name in dynamics sharpness signs training; do $(BIN)/python -m benchmarks.$$name || exit 1; done
