@@ -17,6 +17,13 @@ def _reproduce(args: argparse.Namespace) -> None:
     reproduce(Path(args.out), Settings(args.device, args.seeds, args.grid), force=args.force, workers=args.workers)
 
 
+def _explore(args: argparse.Namespace) -> None:
+    from figures.explorer import write_explorer
+
+    write_explorer(Path(args.out))
+    print(f"explorer: {args.out}, a page for any browser")
+
+
 def _draw(args: argparse.Namespace) -> None:
     from figures.style import paper_style, save_figure
 
@@ -37,6 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="python -m figures", description="Figures, tables and the report on the paper's claims.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     register_reproduce(commands)
+    register_explorer(commands)
     register(commands, words[0] if words else "")
     return parser.execute(argv)
 
@@ -52,6 +60,14 @@ def register_reproduce(commands: "argparse._SubParsersAction[Parser]") -> None:
     command.add_argument("--workers", type=int, default=0, help="processes that train; 0: one a core")
     command.add_argument("--force", action="store_true", help="replace a finished run in --out")
     command.set_defaults(run=_reproduce)
+
+
+def register_explorer(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add `explorer`."""
+    text = "write a page for the browser on which every flow of the single neuron is dragged and compared"
+    command = commands.add_parser("explorer", help=text, description=text)
+    command.add_argument("--out", default="explorer.html", help="file to write")
+    command.set_defaults(run=_explore)
 
 
 def register(commands: "argparse._SubParsersAction[Parser]", asked: str = "") -> None:

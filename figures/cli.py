@@ -26,7 +26,9 @@ def parser(figure: str = "") -> Parser:
     dynamics.register(commands)
     sparse_training.register(commands)
     drawing = commands.add_parser("figures", help="draw a result file", description="Draw a result file.")
-    figures.register(drawing.add_subparsers(metavar="COMMAND", required=True), figure)
+    pictures = drawing.add_subparsers(metavar="COMMAND", required=True)
+    figures.register_explorer(pictures)
+    figures.register(pictures, figure)
     figures.register_reproduce(commands)
     return top
 

@@ -14,6 +14,7 @@ from commons.files import read_json, unreadable, write_json, write_text
 from commons.tables import aligned
 from figures.contents import diagram_file, proof_text, write_contents
 from figures.experiments import PRESETS, Digits, Trained, cells
+from figures.explorer import write_explorer
 from figures.findings import (
     ACCURACY,
     FINAL_SIGNS,
@@ -49,7 +50,7 @@ PICTURES = [
     *(f"{kind}-{model}" for model in PRESETS for kind in ("flips", "sharpness", "transplant")),
 ]
 FILES = [
-    *("proofs.json", "proofs.txt", "report.html", SUMMARY),
+    *("proofs.json", "proofs.txt", "report.html", "explorer.html", SUMMARY),
     *(f"phase/{diagram_file(name)}.npz" for name in FLOWS),
     *(f"tables/{name}.{suffix}" for name in TABLES for suffix in ("csv", "md")),
     *(f"figures/{name}.{suffix}" for name in PICTURES for suffix in ("png", "pdf")),
@@ -102,9 +103,10 @@ def reproduce(out: Path, settings: Settings, *, force: bool = False, workers: in
         _draw(out / "figures", diagrams, tables)
     write_text(out / "proofs.txt", proof_text(proofs))
     write_contents(out, asdict(settings), proofs, tables)
+    write_explorer(out / "explorer.html")
     tell(aligned([finding.row() for finding in findings]))
     write_json(out / SUMMARY, {"settings": asdict(settings), "findings": [f.row() for f in findings]})
-    tell(f"report: {out / 'report.html'}")
+    tell(f"report: {out / 'report.html'}\nexplorer: {out / 'explorer.html'}")
 
 
 def _prove(file: Path, advance: Callable[[str, int, int], object]) -> list[dict[str, Any]]:
