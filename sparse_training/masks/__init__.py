@@ -12,17 +12,21 @@ from sparse_training.masks.distributions import (
     usual_distribution,
 )
 from sparse_training.masks.make import make_masks, score_and_distribution
+from sparse_training.masks.matrices import MATRICES, Matrix
 from sparse_training.masks.scores import SCORES, Criterion, Setting
-from sparse_training.masks.selection import prunable
+from sparse_training.masks.selection import PassedOver, prunable
 from sparse_training.masks.value import LayerMask, Masks
 
 __all__ = [
     "DISTRIBUTIONS",
+    "MATRICES",
     "SCORES",
     "Criterion",
     "EmptyLayer",
     "LayerMask",
     "Masks",
+    "Matrix",
+    "PassedOver",
     "Setting",
     "by_layer",
     "check_distribution",

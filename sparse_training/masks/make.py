@@ -1,7 +1,8 @@
 """`make_masks`: one score and one distribution, put together on a copy of the network."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,8 +18,10 @@ from sparse_training.masks.distributions import (
     shapes_of,
     warn_of_empty_layers,
 )
-from sparse_training.masks.scores import SCORES, Batch, Criterion, Loss, Setting
-from sparse_training.masks.selection import prunable
+from sparse_training.masks.inputs import placed
+from sparse_training.masks.matrices import apart, axes_by_name, check_real, together
+from sparse_training.masks.scores import SCORES, Criterion, Forward, Loss, Scores, Setting
+from sparse_training.masks.selection import prunable, warn_of_passed_over
 from sparse_training.masks.value import Masks
 from sparse_training.seeding import derive, isolated
 
@@ -28,10 +31,11 @@ def make_masks(
     density: float,
     score: str,
     distribution: str = "global",
-    batch: Batch | None = None,
+    batch: Any = None,
     loss: Loss = cross_entropy,
     seed: int = 0,
     *,
+    forward: Forward | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
 ) -> Masks:
@@ -41,29 +45,40 @@ def make_masks(
     score: a name in `SCORES`, or "package.module:callable". distribution: as in `from_scores`. batch: (x, y), for a
     score that needs it (snip and grasp differentiate on it, probes train) or only the shape of x (synflow).
     loss(logits, y): a mean over the batch. seed: of random masks and of what a score draws. include, exclude: as in
-    `prunable`. The model's parameters, buffers, mode, requires_grad and gradients and the random state stay
-    bit-identical. Scores are computed without TF32, so that they rank the weights alike on every device. A layer that
-    ends empty is named in an `EmptyLayer` warning. See README.md for the papers and their equations.
+    `prunable`.
+
+    forward: for a network that takes or returns something else than tensors: forward(model, batch) is then the loss
+    that snip and grasp differentiate, for grasp of logits that it divides by 200, and for synflow the outputs, whose
+    sum counts; `loss` is not read, and batch is whatever forward takes.
+
+    Each matrix of a stack, such as an expert, counts as a layer where a distribution asks for layers. What could be a
+    matrix and is not pruned is named in a `PassedOver` warning, unless include says what is. A layer that ends empty is
+    named in an `EmptyLayer` warning. The model's parameters, buffers, mode, requires_grad and gradients and the random
+    state stay bit-identical. Scores are computed without TF32, so that they rank the weights alike on every device. See
+    README.md for the papers and their equations.
 
     Raises:
-        InputError: an unknown name, a density out of range, a missing batch, or scores that are not finite or not of
-            the weights' names and shapes.
+        InputError: an unknown name, a density out of range, a missing batch, a weight without values, or
+            scores that are not finite or not of the weights' names and shapes.
     """
     criterion = SCORES.find("score", score)
     check_request(density, distribution)
     if criterion.needs != "nothing" and batch is None:
         refuse("batch", None, f"a batch (x, y), which score={score!r} needs")
-    if batch is not None and not (isinstance(batch, tuple | list) and len(batch) == 2):
+    if forward is None and batch is not None and not (isinstance(batch, tuple | list) and len(batch) == 2):
         refuse("batch", type(batch).__name__, "a pair (x, y)")
-    names = list(prunable(model, include, exclude))
+    pruned = prunable(model, include, exclude)
+    check_real(pruned)
     probe = copy.deepcopy(model)
-    weights = {name: probe.get_parameter(name).requires_grad_() for name in names}
-    device = weights[names[0]].device
-    given = None if batch is None else (batch[0].to(device), batch[1].to(device))
-    setting = Setting(probe, weights, given, loss, seed, criterion.needs)
+    weights = {name: probe.get_parameter(name).requires_grad_() for name in pruned}
+    device = next(iter(weights.values())).device
+    setting = Setting(probe, weights, placed(batch, device), loss, seed, criterion.needs, forward)
+    axes = axes_by_name(model)
     with isolated(derive(seed, "scoring")), float32_products(), torch.enable_grad():
-        masks = _prune(setting, criterion, density, distribution)
+        masks = _prune(setting, criterion, density, distribution, axes)
     warn_of_empty_layers(masks)
+    if not include:
+        warn_of_passed_over(model)
     return masks
 
 
@@ -79,7 +94,7 @@ def score_and_distribution(text: str) -> tuple[str, str]:
     return score, rest
 
 
-def _prune(setting: Setting, criterion: Criterion, density: float, distribution: str) -> Masks:
+def _prune(setting: Setting, criterion: Criterion, density: float, distribution: str, axes: Mapping[str, str]) -> Masks:
     """Score and prune in the criterion's number of steps; N:M is reached in one, as it can empty no layer."""
     steps = 1 if n_of_m(distribution) else criterion.iterations
     masks: Masks | None = None
@@ -93,9 +108,16 @@ def _prune(setting: Setting, criterion: Criterion, density: float, distribution:
                 raise InputError(f"the scores of {name} are not finite; check its weights and the batch")
             if masks is not None:
                 score.masked_fill_(~masks[name], -torch.inf)
-        masks = select(scores, density ** (step / steps), distribution)
+        masks = _select(scores, density ** (step / steps), distribution, axes)
         with torch.no_grad():
             for name, mask in masks.items():
                 setting.weights[name].mul_(mask)
     assert masks is not None
     return masks
+
+
+def _select(scores: Scores, density: float, distribution: str, axes: Mapping[str, str]) -> Masks:
+    """`distributions.select` of the matrices that the scores belong to."""
+    flip = n_of_m(distribution) is not None
+    found = select(apart(scores, axes, flip), density, distribution)
+    return Masks(together(found, scores, axes, flip))

@@ -5,19 +5,22 @@ A score does not choose how many weights to keep, and it gets a copy of the netw
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from commons.checks import InputError, choice, number
+from commons.checks import InputError, choice, number, refuse
 from commons.registry import Registry
+from sparse_training.masks.inputs import embeddings_of_ones, ones
 from sparse_training.probing import SHRINK, train_briefly
 from sparse_training.seeding import generator
 
 Scores = dict[str, Tensor]
 Batch = tuple[Tensor, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
+Forward = Callable[[nn.Module, Any], Tensor]
 Needs = Literal["nothing", "shapes", "batch"]
 NEEDS: tuple[Needs, ...] = ("nothing", "shapes", "batch")
 
@@ -30,8 +33,9 @@ class Setting:
     """What a criterion may look at.
 
     model: a copy of the network, to use up. weights: its prunable weights by name. given: the batch (x, y) on the
-    network's device, or None. loss(logits, y): a mean over the batch. seed: of what the criterion draws. needs: what
-    the criterion said that it needs.
+    network's device, or what `forward` takes, or None. loss(logits, y): a mean over the batch. seed: of what the
+    criterion draws. needs: what the criterion said that it needs. forward: forward(model, given) is the loss, where the
+    network takes or returns something else than tensors; else None.
 
     Raises:
         InputError: in `batch` and `input_shape`, if the criterion did not say that it needs them.
@@ -39,22 +43,44 @@ class Setting:
 
     model: nn.Module
     weights: dict[str, Tensor]
-    given: Batch | None
+    given: Any
     loss: Loss
     seed: int
     needs: Needs = "batch"
+    forward: Forward | None = None
 
     @property
     def batch(self) -> Batch:
         """(x, y): x (B, ...), y (B, ...)."""
-        return self._asked("batch")
+        batch: Batch = self._asked("batch")
+        if self.forward is not None:
+            raise InputError("this score goes through samples (x, y) itself, and takes no forward")
+        return batch
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input, without the dimension of the batch."""
         return tuple(self._asked("shapes")[0].shape[1:])
 
-    def _asked(self, what: Needs) -> Batch:
+    def batch_loss(self, temperature: float = 1.0) -> Tensor:
+        """The loss on the batch in training mode, of logits / temperature; of `forward` as it is."""
+        given = self._asked("batch")
+        if self.forward is not None:
+            return self.forward(self.model.train(), given)
+        x, y = given
+        return self.loss(self.model.train()(x) / temperature, y)
+
+    def output_of_ones(self) -> Tensor:
+        """What the network in its present mode gives for ones in place of each input, or of what embeddings give."""
+        given = self._asked("shapes")
+        with embeddings_of_ones(self.model):
+            if self.forward is not None:
+                return self.forward(self.model, ones(given, self.model))
+            x = given[0][:1] if len(given[0]) else given[0].new_zeros(1, *given[0].shape[1:])
+            output: Tensor = self.model(ones(x, self.model))
+        return output
+
+    def _asked(self, what: Needs) -> Any:
         if self.given is None or NEEDS.index(self.needs) < NEEDS.index(what):
             raise InputError(f"this score uses the {what} of the input; enter it as Criterion(score, needs={what!r})")
         return self.given
@@ -97,16 +123,22 @@ def magnitude(setting: Setting) -> Scores:
 
 def snip(setting: Setting) -> Scores:
     """|g ⊙ θ|, g = ∂loss/∂θ on the batch in training mode (Lee et al. 2019, eq. 6, without its constant divisor)."""
-    gradients = _gradients(_batch_loss(setting, temperature=1.0), setting)
+    gradients = _gradients(setting.batch_loss(), setting)
     return {name: (g * setting.weights[name]).detach().abs() for name, g in gradients.items()}
 
 
 def grasp(setting: Setting) -> Scores:
     """θ ⊙ Hg, the negative of S(−θ) = −θ ⊙ Hg whose highest entries are pruned (Wang et al. 2020, eq. 8).
 
-    H and g are of the loss of logits / T, T = 200, on the batch in training mode, over the prunable weights.
+    H and g are of the loss of logits / T, T = 200, on the batch in training mode, over the prunable weights. Attention
+    runs on its mathematical kernel, since the fused ones have no second derivative.
     """
-    gradients = _gradients(_batch_loss(setting, GRASP_TEMPERATURE), setting, differentiable=True)
+    with sdpa_kernel(SDPBackend.MATH):
+        return _grasp(setting)
+
+
+def _grasp(setting: Setting) -> Scores:
+    gradients = _gradients(setting.batch_loss(GRASP_TEMPERATURE), setting, differentiable=True)
     half_norm = sum((g * g.detach()).sum() for g in gradients.values())  # its gradient is Hg
     assert isinstance(half_norm, Tensor)
     products = _gradients(half_norm, setting)
@@ -116,7 +148,8 @@ def grasp(setting: Setting) -> Scores:
 def synflow(setting: Setting) -> Scores:
     """∂R/∂|θ| ⊙ |θ|, R = the sum of outputs for an input of ones (Tanaka et al. 2020, eq. 2 and algorithm 1).
 
-    In float64 and evaluation mode, with every parameter replaced by its absolute value.
+    In float64 and evaluation mode, with every parameter replaced by its absolute value. Where the network takes
+    integers, such as token ids, it starts behind the embeddings, which all give ones.
 
     Raises:
         InputError: a negative score, from a layer that is no positive homogeneous map of nonnegative inputs.
@@ -125,10 +158,11 @@ def synflow(setting: Setting) -> Scores:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.abs_()
-    x = torch.ones(1, *setting.input_shape, dtype=torch.float64, device=next(model.parameters()).device)
-    gradients = _gradients(model(x).sum(), setting)
+    gradients = _gradients(setting.output_of_ones().sum(), setting)
     scores = {name: (g * setting.weights[name]).detach() for name, g in gradients.items()}
     for name, score in scores.items():
+        if isinstance(model.get_submodule(name.rpartition(".")[0]), nn.Embedding) and not bool(score.any()):
+            refuse("include", name, "scored by synflow, which starts behind embeddings", "use snip, grasp or magnitude")
         if bool((score < 0).any()):
             raise InputError(
                 f"score='synflow' is negative in {name}: it is defined for linear layers with rectifiers, not for "
@@ -167,11 +201,6 @@ def probe_signs(setting: Setting) -> Scores:
     largest = max(float(score.max()) for score in scores.values())
     agrees = {name: setting.weights[name].detach() * weight > 0 for name, weight in before.items()}
     return {name: torch.where(agrees[name], score, score - largest) for name, score in scores.items()}
-
-
-def _batch_loss(setting: Setting, temperature: float) -> Tensor:
-    x, y = setting.batch
-    return setting.loss(setting.model.train()(x) / temperature, y)
 
 
 def _gradients(output: Tensor, setting: Setting, differentiable: bool = False) -> Scores:

@@ -42,9 +42,11 @@ class RiGL(Method):
         if not training.step or training.step % self.every or not drop:
             return False
         gradients, weights = training.dense_gradient(*batch), training.sparse.weights()
-        masks = {
-            name: replace(weights[name], mask, int(drop * int(mask.sum())), gradients[name].abs())
-            for name, mask in training.sparse.masks.items()
-        }
+        masks = {}
+        for layer in training.sparse.layers:
+            name, mask = layer.name, layer.mask
+            masks[name] = mask
+            if not layer.frozen:
+                masks[name] = replace(weights[name], mask, int(drop * int(mask.sum())), gradients[name].abs())
         training.sparse.set_masks(Masks(masks), training.optimizer)
         return self.replaces_step

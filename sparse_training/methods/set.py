@@ -34,7 +34,10 @@ class SET(Method):
         if training.step % training.steps_per_epoch or training.step == training.total_steps:
             return
         weights, masks = training.sparse.weights(), {}
-        for name, mask in training.sparse.masks.items():
-            growth = torch.rand(mask.shape, generator=training.generator).to(mask.device)
-            masks[name] = replace(weights[name], mask, int(self.fraction * int(mask.sum())), growth)
+        for layer in training.sparse.layers:
+            name, mask = layer.name, layer.mask
+            masks[name] = mask
+            if not layer.frozen:
+                growth = torch.rand(mask.shape, generator=training.generator).to(mask.device)
+                masks[name] = replace(weights[name], mask, int(self.fraction * int(mask.sum())), growth)
         training.sparse.set_masks(Masks(masks), training.optimizer)

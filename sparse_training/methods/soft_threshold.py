@@ -14,6 +14,7 @@ from commons.checks import number
 from sparse_training.masks import Masks
 from sparse_training.methods.lifecycle import Method, Start, Training
 from sparse_training.reparam import Sparse
+from sparse_training.reparam.building import write_weight
 
 
 class SoftThreshold(nn.Module):
@@ -51,11 +52,9 @@ class STR(Method):
 
     def begin(self, start: Start) -> Sparse:
         sparse = start.sparsify(start.dense_masks())
-        for name in start.prunable:
-            owner, _, attribute = name.rpartition(".")
-            module = start.model.get_submodule(owner)
-            threshold = SoftThreshold(self.initial).to(module.get_parameter(attribute).device)
-            parametrize.register_parametrization(module, attribute, threshold)
+        for layer in sparse.layers:
+            if not layer.frozen:
+                write_weight(sparse.model, layer, SoftThreshold(self.initial).to(layer.mask.device))
         return sparse
 
     def on_step(self, training: Training) -> None:
@@ -65,8 +64,9 @@ class STR(Method):
     def above_threshold(self, training: Training) -> Masks:
         """The weights that the present thresholds let through."""
         masks = {}
-        for name in training.sparse.masks:
-            owner, _, attribute = name.rpartition(".")
-            chart: Any = training.model.get_submodule(owner).parametrizations[attribute]  # type: ignore[index]
-            masks[name] = chart[0].passes(chart.original)
+        for layer in training.sparse.layers:
+            masks[layer.name] = layer.mask
+            if parametrize.is_parametrized(layer.module, layer.attribute):
+                chart: Any = layer.module.parametrizations[layer.attribute]  # type: ignore[index]
+                masks[layer.name] = chart[0].passes(chart.original)
         return Masks(masks)

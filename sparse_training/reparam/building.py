@@ -1,11 +1,14 @@
 """`sparsify`: from a network, masks and a reparametrization to a `Sparse` network, in place."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
 from commons.checks import refuse
 from sparse_training.masks import Masks
+from sparse_training.masks.matrices import axes_by_name, check_real
 from sparse_training.reparam.base import Reparam
 from sparse_training.reparam.factors import Factors, check_support
 from sparse_training.reparam.layer import Layer
@@ -17,13 +20,14 @@ from sparse_training.reparam.sparse import Sparse
 def sparsify(model: nn.Module, masks: Masks, reparam: Reparam | None = None, scaling: Scaling | None = None) -> Sparse:
     """Zero the inactive weights of a network and write the others as `reparam` has it; in place.
 
-    model: the network. masks: bool by parameter name; other parameters are left alone. scaling: what multiplies
-    gradients or learning rates before each step. The network must be on its device already, and the optimizer is built
-    afterwards, because it must hold the factors.
+    model: the network. masks: bool by parameter name; other parameters are left alone. A weight that modules share has
+    one mask and one set of factors, under its first name. A weight that needs no gradient is masked and not
+    reparametrized. scaling: what multiplies gradients or learning rates before each step. The network must be on its
+    device already, and the optimizer is built afterwards, because it must hold the factors.
 
     Raises:
-        InputError: masks that do not fit, a reparam that is none, a network that is sparse already, a reparametrized
-            weight that two modules share, or a chart that does not give 0 where its factors are 0.
+        InputError: masks that do not fit, a reparam that is none, a network that is sparse already, a weight without
+            values, or a chart that does not give 0 where its factors are 0.
     """
     if not isinstance(reparam, Reparam | None):
         refuse("reparam", reparam, "a reparametrization", "pass an object such as SignIn(beta=1.0), or None")
@@ -32,36 +36,45 @@ def sparsify(model: nn.Module, masks: Masks, reparam: Reparam | None = None, sca
     if any(isinstance(module, Factors) for module in model.modules()):
         refuse("model", type(model).__name__, "a plain network: it is reparametrized already", "merge() gives one")
     masks.check(model)
-    names = list(model.state_dict())
+    names, axes, named = list(model.state_dict()), axes_by_name(model), dict(model.named_parameters())
+    check_real({name: named[name] for name in masks})
+    every = list(model.named_parameters(remove_duplicate=False))
     layers = []
     for name in masks:
         owner, _, attribute = name.rpartition(".")
-        module = model.get_submodule(owner)
-        parameter = module.get_parameter(attribute)
-        own = torch.empty_like(parameter, dtype=torch.bool).copy_(masks[name])  # it will be written to
-        layers.append(Layer(name, module, attribute, own))
-        parameter.masked_fill_(~layers[-1].mask, 0.0)
+        parameter = named[name]
+        others = tuple(other for other, p in every if p is parameter and other != name)
+        mask = torch.empty_like(parameter, dtype=torch.bool).copy_(masks[name])  # it will be written to
+        layers.append(Layer(name, model.get_submodule(owner), attribute, mask, others=others, axes=axes[name]))
+        parameter.masked_fill_(~mask, 0.0)
+    trained = [layer for layer in layers if not layer.frozen]
     if reparam is not None and reparam.is_chart:
-        for layer, chart in zip(layers, reparam.factors([layer.mask for layer in layers]), strict=True):
+        for layer, chart in zip(trained, reparam.factors([layer.mask for layer in trained]), strict=True):
             _write_by_factors(model, layer, chart)
     if reparam is not None:
-        reparam.begin(layers)
+        reparam.begin(trained)
     return Sparse(model, layers, reparam, names, scaling)
 
 
 def _write_by_factors(model: nn.Module, layer: Layer, chart: Factors) -> None:
     """Let the chart write the weight of a layer."""
-    _refuse_shared(model, layer)
-    parametrize.register_parametrization(layer.module, layer.attribute, chart)
+    entry = write_weight(model, layer, chart)
     layer.factors = chart
-    entry: nn.Module = layer.module.parametrizations[layer.attribute]  # type: ignore[index,assignment]
     entry.register_load_state_dict_pre_hook(check_support)  # type: ignore[no-untyped-call]
     if bool(layer.theta[~layer.mask].any()):
         refuse("reparam", type(chart).__name__, "a chart that gives 0 where every factor is 0")
 
 
-def _refuse_shared(model: nn.Module, layer: Layer) -> None:
-    parameter = layer.module._parameters[layer.attribute]
-    names = [name for name, p in model.named_parameters(remove_duplicate=False) if p is parameter]
-    if len(names) > 1:
-        refuse("model", " = ".join(names), "free of reparametrized weights that two modules share")
+def write_weight(model: nn.Module, layer: Layer, chart: nn.Module) -> nn.Module:
+    """Register one parametrization for a weight in every module that has it; returns the list that holds it."""
+    owners: dict[int, tuple[Any, str]] = {id(layer.module): (layer.module, layer.attribute)}
+    for other in layer.others:
+        owner, _, attribute = other.rpartition(".")
+        module = model.get_submodule(owner)
+        owners.setdefault(id(module), (module, attribute))
+    for module, attribute in owners.values():
+        parametrize.register_parametrization(module, attribute, chart)
+    entry: nn.Module = owners[id(layer.module)][0].parametrizations[layer.attribute]
+    for module, attribute in owners.values():
+        module.parametrizations[attribute] = entry
+    return entry

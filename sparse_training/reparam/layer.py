@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from sparse_training.masks.matrices import USUAL
 from sparse_training.reparam.factors import Factors
 from sparse_training.reparam.optimizer_states import PER_WEIGHT, kinds_of
 
@@ -18,7 +19,9 @@ class Layer:
     """One masked weight: where it lives in the network, which of its entries are active, and its chart, if any.
 
     name: of the parameter in the network. module, attribute: where it is found. mask: bool, of the weight's shape, on
-    its device; `use_mask` writes into it. factors: the chart that writes it, None for a plain weight.
+    its device; `use_mask` writes into it. factors: the chart that writes it, None for a plain weight. others: the
+    further names of a weight that several modules share. axes: which of its axes are outputs and inputs, as in
+    `masks.Matrix`.
     """
 
     name: str
@@ -26,6 +29,13 @@ class Layer:
     attribute: str
     mask: Tensor
     factors: Factors | None = None
+    others: tuple[str, ...] = ()
+    axes: str = USUAL
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing of the weight is trained, so that every reparametrization leaves it alone."""
+        return not any(parameter.requires_grad for parameter in self.parameters)
 
     @property
     def theta(self) -> Tensor:

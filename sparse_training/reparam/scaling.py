@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from commons.checks import number, refuse
 from commons.registry import Registry, subclass_of
+from sparse_training.masks.matrices import output_axes
 from sparse_training.reparam.layer import Layer
 
 
@@ -105,8 +106,7 @@ class SparseOpt(Scaling):
     name: ClassVar[str] = "sparse-opt"
 
     def gradient(self, layer: Layer) -> Tensor | None:
-        neurons = 1 if isinstance(layer.module, nn.modules.conv._ConvTransposeNd) else 0
-        others = [dim for dim in range(layer.mask.ndim) if dim != neurons]
+        others = [dim for dim in range(layer.mask.ndim) if dim not in output_axes(layer.axes)]
         if not others:
             return None
         dense = layer.mask.sum(others, keepdim=True, dtype=torch.float32)

@@ -6,7 +6,6 @@ step every weight, every factor and every state tensor that is known to hold one
 mask, whatever the optimizer does (`optimizer_states.STATES` says which tensors these are).
 """
 
-import copy
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,8 +16,10 @@ from torch.nn.utils import parametrize
 
 from commons.checks import InputError, refuse
 from sparse_training.masks import Masks
+from sparse_training.reparam import gradients
 from sparse_training.reparam.base import Reparam
 from sparse_training.reparam.layer import Layer
+from sparse_training.reparam.merging import merged, refresh_recurrent
 from sparse_training.reparam.optimizer_states import overwrites_gradients
 from sparse_training.reparam.scaling import Scaling
 from sparse_training.reparam.stepping import Watch, check_groups, groups_of, parameter_groups, scale, step_one_by_one
@@ -52,6 +53,7 @@ class Sparse:
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy knows no optimizer, because those that exist hold the parameters of the original."""
+        refresh_recurrent(self.model)
         return {name: value for name, value in self.__dict__.items() if name not in ("_watches", "_versions")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -86,8 +88,13 @@ class Sparse:
 
     def state_dict(self) -> dict[str, Tensor]:
         """The state dict of the plain network, as that of `merge()`, without building one."""
-        state, merged = self.model.state_dict(), self.weights()
+        state, merged = self.model.state_dict(), self._merged()
         return {name: merged[name] if name in merged else state[name] for name in self._names}
+
+    def _merged(self) -> dict[str, Tensor]:
+        """θ of every masked weight by each of its names."""
+        weights = self.weights()
+        return weights | {other: weights[layer.name] for layer in self._layers for other in layer.others}
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
@@ -115,8 +122,11 @@ class Sparse:
             if layer.factors is None and parametrize.is_parametrized(layer.module, layer.attribute):
                 raise InputError(f"{layer.name} is written by the training method, so a plain weight cannot be loaded")
         masked = {layer.name: layer for layer in self._layers}
+        again = {other for layer in self._layers for other in layer.others}
         own = self.model.state_dict()
         for name, value in state_dict.items():
+            if name in again:
+                continue
             if name not in masked:
                 own[name].copy_(value)
                 continue
@@ -169,7 +179,7 @@ class Sparse:
             refuse("optimizer", type(optimizer).__name__, f"attached before its first step, as {what} asks")
         held = self._held(optimizer)
         if (watch.stepped or not watch.hooked) and self.reparam is not None:
-            self.reparam.after_step(held, optimizer)
+            self.reparam.after_step(_trained(held), optimizer)
         watch.stepped = False
         for layer in held:
             layer.hold(optimizer)
@@ -184,7 +194,7 @@ class Sparse:
         if optimizer is not None:
             self._watch(optimizer)
         if self.reparam is not None:
-            self.reparam.reset(self._layers, optimizer)
+            self.reparam.reset(_trained(self._layers), optimizer)
         self._versions = self._written()
 
     def _watch(self, optimizer: torch.optim.Optimizer) -> Watch:
@@ -319,43 +329,15 @@ class Sparse:
         """∂loss/∂θ of every masked weight by its name, inactive entries too; shapes and dtypes of the weights.
 
         Without factors this is the gradient at hand. With factors loss() is evaluated once more, and the network's
-        buffers, its gradients and the random state stay as they were.
+        buffers, its gradients and the random state stay as they were. It is 0 for a frozen weight.
         """
-        if all(layer.factors is None for layer in self._layers):
-            return {layer.name: layer.parameters[0].grad for layer in self._layers}  # type: ignore[misc]
-        probes = {layer.name: torch.zeros_like(layer.theta, requires_grad=True) for layer in self._layers}
-        buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
-        devices = [self.device] if self.device.type == "cuda" else []
-        try:
-            for layer in self._layers:
-                layer.factors.probe = probes[layer.name]  # type: ignore[union-attr]
-            with torch.random.fork_rng(devices):
-                gradients = torch.autograd.grad(loss(), list(probes.values()), materialize_grads=True)
-        finally:
-            for layer in self._layers:
-                layer.factors.probe = None  # type: ignore[union-attr]
-            with torch.no_grad():
-                for buffer, value in buffers:
-                    buffer.copy_(value)
-        return dict(zip(probes, gradients, strict=True))
+        if not self.reparametrized:
+            return gradients.at_hand(self._layers)
+        return gradients.evaluated(self.model, self._layers, loss)
 
     def merge(self) -> nn.Module:
         """A plain copy of the network whose outputs are bit-identical: each weight is the product of its factors."""
-        plain = copy.deepcopy(self.model)
-        for layer in self._layers:
-            if parametrize.is_parametrized(layer.module, layer.attribute):
-                module = plain.get_submodule(layer.name.rpartition(".")[0])
-                shared = type(module)  # with the original module, so the property must go from a class of its own
-                module.__class__ = type(shared.__name__, shared.__bases__, dict(vars(shared)))
-                later = [name for name in module._parameters if name != layer.attribute]
-                parametrize.remove_parametrizations(module, layer.attribute, leave_parametrized=True)
-                for name in later:  # a weight comes before its bias, as in the network that was given
-                    module._parameters[name] = module._parameters.pop(name)
-        for name in plain.state_dict():
-            if name not in self._names:  # a buffer of the reparametrization
-                owner, _, attribute = name.rpartition(".")
-                delattr(plain.get_submodule(owner), attribute)
-        return plain
+        return merged(self.model, self._layers, self._names)
 
     def parameter_groups(self, weight_decay: float, *, vectors: bool = True) -> list[dict[str, Any]]:
         """Parameter groups for an optimizer under which θ decays as a plain weight with `weight_decay` does.
@@ -367,6 +349,11 @@ class Sparse:
         """
         share = 1.0 if self.reparam is None else self.reparam.decay_share
         return parameter_groups(self.model, self._layers, weight_decay, share, vectors, self._by_layer)
+
+
+def _trained(layers: list[Layer]) -> list[Layer]:
+    """The layers of which something is trained; a reparametrization leaves the others alone."""
+    return [layer for layer in layers if not layer.frozen]
 
 
 def check_same_layers(masks: Masks, layers: Sequence[Layer]) -> None:
