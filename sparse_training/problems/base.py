@@ -49,10 +49,10 @@ class Arm:
 class Runs:
     """What came of one arm at one or several learning rates.
 
-    loss: (seeds, rates), population or test loss at the end over that of the network that answers 0; at most 1, which
-    stands for a run that diverged.   diverged: (seeds, rates) bool.   measures: further numbers a seed by name, each
-    (seeds, rates); nan where a number does not apply.   speeds: mean speed of each layer, from input to output, of
-    the runs that did not diverge.   cost: what the start cost, as a share of training.
+    loss: (seeds, rates), the problem's quantity at the end; at most 1, which stands for a run that diverged.
+    diverged: (seeds, rates) bool.   measures: further numbers a seed by name, each (seeds, rates); nan where a number
+    does not apply.   speeds: mean speed of each layer, from input to output, of the runs that did not diverge.   cost:
+    what the start cost, as a share of training.
     """
 
     loss: Array
@@ -72,13 +72,16 @@ def mean_speeds(speeds: Tensor, diverged: Tensor) -> tuple[float, ...]:
 class Problem(ABC):
     """A task on which signs decide. Its fields are its settings; a run is determined by them, the arm and the seed.
 
-    effect: the smallest effect of interest, in units of relative loss; the default number of seeds was chosen for it.
+    quantity, meaning: what an arm is judged by, the smaller the better, in words.   effect: the smallest effect of
+    interest on it; the default number of seeds was chosen for it.
     rates: the learning rates that tuning begins with; it goes on until the best is not at an end.   truth: label of
     the arm that starts from the teacher's signs, whose gain over plain is the gap that others close in part.
     decay: the decay of θ a unit of learning rate, the same in every arm (factors get half of it, and so on).
     """
 
     name: ClassVar[str]
+    quantity: ClassVar[str] = "relative loss"
+    meaning: ClassVar[str] = "loss at the end over that of the network that answers 0"
     default_seeds: ClassVar[int]
     default_tuning_seeds: ClassVar[int]
     effect: ClassVar[float]

@@ -17,7 +17,8 @@ SMALLEST_RATE, LARGEST_RATE = 2.0**-24, 2.0**24
 class Measured:
     """An arm at its tuned learning rate.
 
-    tried: mean relative loss on the tuning seeds by learning rate.   runs: at `lr` on the reported seeds, (seeds, 1).
+    tried: mean of the problem's quantity on the tuning seeds by learning rate.   runs: at `lr` on the reported seeds,
+    (seeds, 1).
     """
 
     arm: Arm
@@ -68,7 +69,7 @@ def measure_arm(problem: Problem, arm: Arm, seeds: int, tuning_seeds: int) -> li
 
 
 def tune(problem: Problem, arm: Arm, seeds: Sequence[int]) -> tuple[float, dict[float, float]]:
-    """(the best learning rate, mean relative loss by learning rate): the grid grows until the best is inside it.
+    """(the best rate, mean of the problem's quantity by rate): the grid of rates grows until the best is inside it.
 
     Raises:
         InputError: the best rate is beyond 2⁻²⁴ or 2²⁴.

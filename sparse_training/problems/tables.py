@@ -21,7 +21,7 @@ HIDDEN = ("starts in ", "right from ")
 
 
 def comparison(problem: Problem, measured: Sequence[Measured]) -> list[Row]:
-    """One row an arm: relative loss with the half width of its 95 % interval, and its paired difference from plain.
+    """One row an arm: the problem's quantity with half its 95 % interval, and its paired difference from plain.
 
     detectable: the effect that this many seeds would find four times in five.   gap closed: the gain over plain as a
     share of the gain of the teacher's signs.   better than plain: whether the difference is below 0, at p < .05 after
@@ -31,11 +31,13 @@ def comparison(problem: Problem, measured: Sequence[Measured]) -> list[Row]:
     gap = sum(plain.mean() - m.runs.loss.mean() for m in measured if m.arm.label == problem.truth)
     others = measured[1:]
     adjusted = holm([paired_p_value(m.runs.loss[:, 0], plain[: len(m.runs.loss)]) for m in others])
-    rows = [_row(measured[0], plain, None, gap)]
-    return rows + [_row(m, plain, float(p), gap) for m, p in zip(others, adjusted, strict=True)]
+    rows = [_row(problem, measured[0], plain, None, gap)]
+    return rows + [_row(problem, m, plain, float(p), gap) for m, p in zip(others, adjusted, strict=True)]
 
 
-def _row(measured: Measured, plain: np.ndarray[Any, np.dtype[np.float64]], p: float | None, gap: float) -> Row:
+def _row(
+    problem: Problem, measured: Measured, plain: np.ndarray[Any, np.dtype[np.float64]], p: float | None, gap: float
+) -> Row:
     loss = measured.runs.loss[:, 0]
     own, base = mean_interval(loss), plain[: len(loss)]
     difference = paired_interval(loss, base) if p is not None else None
@@ -44,7 +46,7 @@ def _row(measured: Measured, plain: np.ndarray[Any, np.dtype[np.float64]], p: fl
         "arm": measured.arm.label,
         "seeds": own.n,
         "lr": measured.lr,
-        "relative loss": own.mean,
+        problem.quantity: own.mean,
         "±": (own.high - own.low) / 2,
         "difference": difference.mean if difference else None,
         "low": difference.low if difference else None,
@@ -134,7 +136,7 @@ def report(problem: Problem, measured: Sequence[Measured], command: str) -> str:
     tuned = "learning rates tuned per arm on seeds that are not reported, none at the edge of its grid"
     parts = [
         f"# Problem: {problem.name}\n\n`{command}`\n\n",
-        f"Relative loss: loss at the end over that of the network that answers 0. {len(first.runs.loss)} held-out "
+        f"{problem.quantity.capitalize()}: {problem.meaning}. {len(first.runs.loss)} held-out "
         f"seeds, differences from plain paired by seed with 95 % intervals; {tuned}. Every arm has the same free decay "
         f"of a weight, {problem.decay:g} a unit of learning rate. Smallest effect of interest: {problem.effect:g}.\n\n",
         aligned([_rounded(row) for row in comparison(problem, measured)]),
@@ -162,16 +164,16 @@ def write_report(problem: Problem, measured: Sequence[Measured], command: str, o
     text = report(problem, measured, command)
     write_text(folder / f"{stem}.md", text)
     write_csv(folder / f"{stem}.csv", [_rounded(row) for row in comparison(problem, measured)])
-    write_json(folder / f"{stem}.json", {"command": command, "arms": [_record(m) for m in measured]})
+    write_json(folder / f"{stem}.json", {"command": command, "arms": [_record(problem, m) for m in measured]})
     return text
 
 
-def _record(m: Measured) -> Mapping[str, Any]:
+def _record(problem: Problem, m: Measured) -> Mapping[str, Any]:
     return {
         "arm": m.arm.label,
         "lr": m.lr,
         "tried": {f"{lr:g}": loss for lr, loss in m.tried.items()},
-        "relative loss": m.runs.loss[:, 0].tolist(),
+        problem.quantity: m.runs.loss[:, 0].tolist(),
         "speeds": list(m.runs.speeds),
         "cost": m.runs.cost,
         "measures": {

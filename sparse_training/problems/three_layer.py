@@ -6,22 +6,29 @@ from itertools import pairwise
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from commons.checks import choice, number
-from sparse_training.masks import Masks
 from sparse_training.problems.base import PLAIN, Arm, Array, Problem, Runs, mean_speeds
-from sparse_training.problems.ways import Layer, PlainWay, SignInWay
+from sparse_training.problems.networks import (
+    Weights,
+    descend,
+    flip_shares,
+    layers_of,
+    outputs,
+    signs_of_one,
+    stacked,
+)
+from sparse_training.problems.ways import PlainWay, SignInWay
 from sparse_training.seeding import generator
-from sparse_training.sign_init import GRADIENT, SIGN_INITS, find_signs
+from sparse_training.sign_init import GRADIENT, SIGN_INITS
 
 SIZES = (16, 16, 8, 1)  # inputs, two hidden layers, output
 S = 4  # inputs that a hidden neuron reads
 TEST = 2048  # held-out samples a seed
 CHUNK = 50  # steps whose batches are drawn at once
 STARTS = ("drawn", "true signs", "true bottom signs", "true top signs", "right magnitudes, random signs")
-Weights = list[Tensor]  # one a layer, (seeds, outputs, inputs)
 
 
 @dataclass(frozen=True)
@@ -86,21 +93,14 @@ class ThreeLayer(Problem):
         lr = torch.tensor(rates)[:, None, None]
         masks = [m[:, None] for m in drawn.masks]
         teacher = [t[:, None] for t in drawn.teacher]
-        ways = arm.ways or (PlainWay(),) * len(start)
         begin = [w[:, None].expand(-1, len(rates), -1, -1).contiguous() for w in start]
-        layers = [Layer(way, w, self.optimizer, self.decay) for way, w in zip(ways, begin, strict=True)]
+        layers = layers_of(arm, begin, self.optimizer, self.decay)
+
+        def half_square(weights: Weights, x: Tensor) -> Tensor:
+            return (outputs(weights, x) - outputs(teacher, x)).square().mean((-1, -2)).sum() / 2
+
         speeds = torch.zeros(len(layers), len(seeds), len(rates))
-        for step, x in enumerate(self._batches(seeds)):
-            weights = [layer.theta.requires_grad_() for layer in layers]
-            loss = (outputs(weights, x) - outputs(teacher, x)).square().mean((-1, -2)).sum() / 2
-            slopes = torch.autograd.grad(loss, weights)
-            with torch.no_grad():
-                for layer, slope, mask in zip(layers, slopes, masks, strict=True):
-                    layer.step(slope * mask, lr * (1 - step / self.steps))
-            if full:
-                speeds += torch.stack(
-                    [_mean(layer.way.speed(layer.latents), mask) for layer, mask in zip(layers, masks, strict=True)]
-                )
+        descend(layers, masks, lr, self._batches(seeds), self.steps, half_square, speeds if full else None)
         weights = [layer.theta for layer in layers]
         loss = self._test_loss(weights, teacher, seeds)
         diverged = ~(loss <= 1)
@@ -129,7 +129,7 @@ class ThreeLayer(Problem):
             return _known_start(arm.start, drawn), 0.0
         found = [self._find_signs(arm.start, seed, drawn, index) for index, seed in enumerate(seeds)]
         passes = sum(passes for _, passes in found) / len(found)
-        signs = [torch.stack(layer) for layer in zip(*(signs for signs, _ in found), strict=True)]
+        signs = stacked([signs for signs, _ in found])
         signed = [
             torch.copysign(w, sign) * mask for w, sign, mask in zip(drawn.student, signs, drawn.masks, strict=True)
         ]
@@ -139,13 +139,8 @@ class ThreeLayer(Problem):
         """The signs of one network's layers that a sign initialization finds, and its forward passes."""
         x = torch.randn(self.sign_samples, SIZES[0], generator=generator(seed, "three-layer", "signs"))
         y = outputs([w[index] for w in drawn.teacher], x)
-        linear = [nn.Linear(before, after, bias=False) for before, after in pairwise(SIZES)]
-        model = nn.Sequential(linear[0], nn.ReLU(), linear[1], nn.ReLU(), linear[2])
-        names = ["0.weight", "2.weight", "4.weight"]
-        model.load_state_dict({name: w[index] for name, w in zip(names, drawn.student, strict=True)})
-        masks = Masks({name: m[index] > 0 for name, m in zip(names, drawn.masks, strict=True)})
-        found = find_signs(model, masks, method, (x, y), loss=mse_loss, seed=seed)
-        return [found.signs[name] for name in names], found.passes
+        student, masks = ([part[index] for part in parts] for parts in (drawn.student, drawn.masks))
+        return signs_of_one(student, masks, method, (x, y), mse_loss, seed)
 
 
 def draw(seeds: Sequence[int], mask: str = "teacher") -> Networks:
@@ -157,15 +152,7 @@ def draw(seeds: Sequence[int], mask: str = "teacher") -> Networks:
         teacher, student = _weights(masks["teacher"], stream), _weights(masks[mask], stream)
         teacher[-1] = teacher[-1].sign() / SIZES[-2] ** 0.5
         networks.append((teacher, student, masks[mask]))
-    parts = ([torch.stack(layer) for layer in zip(*part, strict=True)] for part in zip(*networks, strict=True))
-    return Networks(*parts)
-
-
-def outputs(weights: Weights, x: Tensor) -> Tensor:
-    """(..., batch, 1) of inputs (..., batch, 16)."""
-    for w in weights[:-1]:
-        x = (x @ w.mT).relu()
-    return x @ weights[-1].mT
+    return Networks(*(stacked(part) for part in zip(*networks, strict=True)))
 
 
 def _masks(stream: torch.Generator) -> Weights:
@@ -194,17 +181,11 @@ def _known_start(name: str, drawn: Networks) -> Weights:
     return start
 
 
-def _mean(speed: Tensor, mask: Tensor) -> Tensor:
-    """The mean over the active weights of each network."""
-    return (speed * mask).sum((-1, -2)) / mask.sum((-1, -2))
-
-
 def _measures(begin: Weights, end: Weights, teacher: Weights, masks: Weights) -> dict[str, Array]:
     """Shares a layer and seed: of the active weights that flipped, and of those that have the teacher's sign."""
-    found = {}
-    for index, (first, last, true, mask) in enumerate(zip(begin, end, teacher, masks, strict=True), start=1):
-        count = mask.sum((-1, -2))
+    found = flip_shares(begin, end, masks)
+    for index, (last, true, mask) in enumerate(zip(end, teacher, masks, strict=True), start=1):
         both = ((true * mask) != 0).float()
-        found[f"flips, layer {index}"] = (first * last < 0).sum((-1, -2)) / count
-        found[f"signs right, layer {index}"] = (last * true > 0).sum((-1, -2)) / both.sum((-1, -2)).clamp(min=1)
-    return {name: value.double().numpy() for name, value in found.items()}
+        right = (last * true > 0).sum((-1, -2)) / both.sum((-1, -2)).clamp(min=1)
+        found[f"signs right, layer {index}"] = right.double().numpy()
+    return found
