@@ -20,6 +20,8 @@ from sparse_training.masks import Masks, make_masks
 from sparse_training.reparam import sparsify
 from sparse_training.runs.config import Config
 from sparse_training.training.passes import Passes, computing
+from sparse_training.training.setup import optimizer_of
+from sparse_training.training.update import Update
 
 VARIANTS = {"dense": "none", "static mask": "none", "Sign-In": "sign-in", "HAM": "ham", "UnitSpeed": "unit-speed"}
 DENSITY = 0.1
@@ -36,16 +38,17 @@ class Stepper:
         if variant == "dense":
             masks = Masks({name: torch.ones_like(mask) for name, mask in masks.items()})
         self.batch, self.sparse = batch, sparsify(network, masks, config.reparam)
-        groups = self.sparse.parameter_groups(1e-4)
         self.dense = variant == "dense"
-        self.optimizer = torch.optim.SGD(groups, lr=1e-3, momentum=0.9)
+        self.optimizer, rate = optimizer_of(config, self.sparse, self.sparse.parameter_groups(1e-4))
         if not self.dense:
             self.sparse.attach(self.optimizer)
         self.passes = Passes(network, config, device, len(batch[1]))
+        self.update = Update(self.sparse, self.optimizer, 0.0, rate)
+        self.update.set_rate(1e-3)
 
     def step(self) -> None:
         self.passes(*self.batch)
-        self.optimizer.step()
+        self.update(self.passes.recorded)
 
     def held(self) -> float:
         """MiB of weights, gradients, optimizer state, buffers and masks."""

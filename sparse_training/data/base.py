@@ -76,7 +76,7 @@ def epoch_order(n: int, epoch: int, seed: int, rank: int, world: int) -> Tensor:
     return order[: n - n % world][rank::world]
 
 
-def chunks(index: Tensor, batch_size: int) -> tuple[Tensor, ...]:
-    """index in pieces of batch_size; InputError where that is below 1."""
+def chunks(tensor: Tensor, batch_size: int) -> tuple[Tensor, ...]:
+    """The tensor in pieces of batch_size along its first axis; InputError where that is below 1."""
     number("batch_size", batch_size, at_least=1, integer=True)
-    return torch.split(index, batch_size)
+    return torch.split(tensor, batch_size)

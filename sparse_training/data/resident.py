@@ -10,6 +10,8 @@ from commons.checks import refuse
 from sparse_training.data.base import Batch, Data, chunks, epoch_order
 from sparse_training.seeding import generator
 
+BATCHES_AT_ONCE = {"cuda": 16}  # that are cropped and normalised together, where each operator costs its launch
+
 
 @dataclass(frozen=True, eq=False)
 class Images:
@@ -46,12 +48,13 @@ class Resident(Data):
     def train(self, epoch: int, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
         images, device = self.images["train"], self.mean.device
         order = epoch_order(self.n_train, epoch, seed, rank, world)
-        moves = self._moves(epoch, seed)[order].to(device)
-        for where, move in zip(chunks(order.to(device), batch_size), chunks(moves, batch_size), strict=True):
+        moves, many = self._moves(epoch, seed)[order].to(device), batch_size * BATCHES_AT_ONCE.get(device.type, 1)
+        for where, move in zip(chunks(order.to(device), many), chunks(moves, many), strict=True):
             pixels = images.pixels[where]
             if self.augmentation is not None:
                 pixels = crop_and_flip(pixels, move, self.augmentation.pad)
-            yield self._normalised(pixels), images.labels[where]
+            x, y = self._normalised(pixels), images.labels[where]
+            yield from zip(chunks(x, batch_size), chunks(y, batch_size), strict=True)
 
     def test(self, batch_size: int) -> Iterator[Batch]:
         for index in chunks(torch.arange(self.n_test, device=self.mean.device), batch_size):

@@ -21,6 +21,9 @@ class Reparam:
     lets θ decay itself, by the group's "theta_decay". layerwise: whether the optimizer steps each layer by itself,
     followed by `after_layer`; it must then be attached. reads_gradient: whether `after_step` reads `.grad`, where it
     then finds the gradients that the optimizer was given, even if the optimizer overwrites what it is given.
+    recordable: whether `after_step` and `after_layer` read nothing that changes but learning rates and tensors on the
+    weights' device, wait for no number of theirs, and write into tensors that stay, so that a CUDA graph may record
+    them; where neither is overridden, there is nothing to say.
     """
 
     name: ClassVar[str]
@@ -29,6 +32,7 @@ class Reparam:
     decay_share: ClassVar[float] = 1.0
     layerwise: ClassVar[bool] = False
     reads_gradient: ClassVar[bool] = False
+    recordable: ClassVar[bool] = False
 
     def factors(self, masks: Sequence[Tensor]) -> list[Factors]:
         """The chart of each layer, from input to output; masks: bool, one a layer, in its shape.
@@ -85,6 +89,6 @@ class Reparam:
         """
 
 
-def learning_rates(optimizer: torch.optim.Optimizer) -> dict[int, float]:
-    """The learning rate of each parameter that the optimizer holds, by the parameter's `id`."""
+def learning_rates(optimizer: torch.optim.Optimizer) -> dict[int, float | Tensor]:
+    """The learning rate of each parameter that the optimizer holds, by the parameter's `id`; a tensor is 0-d."""
     return {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}

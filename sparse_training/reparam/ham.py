@@ -29,6 +29,7 @@ class HAM(Reparam):
 
     name: ClassVar[str] = "ham"
     reads_gradient: ClassVar[bool] = True
+    recordable: ClassVar[bool] = True
 
     alpha: float = 200.0
     decay: float = DECAYS["imagenet"]

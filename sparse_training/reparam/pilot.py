@@ -24,7 +24,7 @@ class Decaying(Orbit):
 
     def __init__(self, mask: Tensor, beta: float, strength: float) -> None:
         super().__init__(mask, beta)
-        self.register_buffer("strength", torch.tensor(strength, dtype=torch.float64))
+        self.register_buffer("strength", torch.tensor(strength, dtype=torch.float64, device=mask.device))
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class PILoT(Reparam):
     name: ClassVar[str] = "pilot"
     is_chart: ClassVar[bool] = True
     decay_share: ClassVar[float] = 0.5
+    recordable: ClassVar[bool] = True
 
     beta: float = 1.0
     strength: float = 1e-4

@@ -22,10 +22,13 @@ class Scaling:
 
     by_layer: whether it gives layers learning rates of their own; the optimizer then needs a group for each layer, as
     `Sparse.parameter_groups` makes them. At learning rate rη a layer decays with λ/r, so that θ decays as without it.
+    recordable: whether the rates never change, and the factors of gradients follow from tensors on the device without
+    waiting for a number, so that a CUDA graph may record them.
     """
 
     name: ClassVar[str]
     by_layer: ClassVar[bool] = False
+    recordable: ClassVar[bool] = False
 
     def rates(self, layers: Sequence[Layer]) -> list[float]:
         """The factor r of the learning rate of each layer, from input to output; all 1 by default."""
@@ -54,6 +57,7 @@ class LayerRates(Scaling):
 
     name: ClassVar[str] = "layer-rates"
     by_layer: ClassVar[bool] = True
+    recordable: ClassVar[bool] = True
 
     first: float = 1.0
     last: float = 1.0
@@ -104,6 +108,7 @@ class SparseOpt(Scaling):
     """
 
     name: ClassVar[str] = "sparse-opt"
+    recordable: ClassVar[bool] = True
 
     def gradient(self, layer: Layer) -> Tensor | None:
         others = [dim for dim in range(layer.mask.ndim) if dim not in output_axes(layer.axes)]

@@ -78,6 +78,16 @@ class Sparse:
         return any(layer.factors is not None for layer in self._layers)
 
     @property
+    def recordable(self) -> bool:
+        """Whether a CUDA graph may record the steps of an optimizer that is attached; see `Reparam` and `Scaling`."""
+        if self.scaling is not None and not self.scaling.recordable:
+            return False
+        if self.reparam is None or self.reparam.recordable:
+            return True
+        kind = type(self.reparam)
+        return kind.after_step is Reparam.after_step and kind.after_layer is Reparam.after_layer
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """The masked weights, from input to output."""
         return tuple(self._layers)

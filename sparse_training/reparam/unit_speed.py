@@ -41,6 +41,7 @@ class UnitSpeed(Reparam):
     name: ClassVar[str] = "unit-speed"
     decay_share: ClassVar[float] = 0.0
     layerwise: ClassVar[bool] = True
+    recordable: ClassVar[bool] = True
 
     beta: float | str = RMS
 
@@ -65,7 +66,7 @@ class UnitSpeed(Reparam):
             layer.module.register_buffer(_buffer(layer), value)
 
     def beta_of(self, layer: Layer) -> float:
-        return float(getattr(layer.module, _buffer(layer)))
+        return float(_beta(layer))
 
     def speed(self, layer: Layer) -> Tensor:
         """√(1 + 4θ²/β²) of the active weights, 1-d array."""
@@ -76,10 +77,34 @@ class UnitSpeed(Reparam):
         self, layer: Layer, before: Tensor, optimizer: torch.optim.Optimizer, group: dict[str, Any]
     ) -> None:
         (theta,) = layer.parameters
-        beta, kept = self.beta_of(layer), 1.0 - group["lr"] * group.get("theta_decay", 0.0) * _adds_up(optimizer, group)
+        kept = 1.0 - group["lr"] * group.get("theta_decay", 0.0) * _adds_up(optimizer, group)
+        if is_far(theta):
+            theta.copy_(mirror_step_unseen(before.double().mul_(kept), theta.double().sub_(before), _beta(layer)))
+            return
+        beta = self.beta_of(layer)
         for new, old in zip(_blocks(theta.detach()), _blocks(before), strict=True):
             step = new - old
             new.copy_(mirror_step(old.mul_(kept), step, beta, xp=torch))
+
+
+def is_far(theta: Tensor) -> bool:
+    """Whether a look at numbers waits for a device, and float64 is wide enough to do without one."""
+    return theta.is_cuda and theta.dtype != torch.float64
+
+
+def mirror_step_unseen(theta: Tensor, step: Tensor, beta: Tensor) -> Tensor:
+    """(β/2) sinh(asinh(2θ/β) + 2Δ/β) as it stands, without a look at the numbers, for which a device would be waited.
+
+    theta, step: float64, of one shape. beta: float64, 0-d. Rounded to float32 the result is off by at most one unit in
+    the last place of the larger of |θ| and itself, and a step of 0 leaves a θ that is a float32 number as it is.
+    """
+    scale = 2 / beta
+    return torch.asinh(theta * scale).add_(step * scale).sinh_().div_(scale)
+
+
+def _beta(layer: Layer) -> Tensor:
+    beta: Tensor = getattr(layer.module, _buffer(layer))
+    return beta
 
 
 def _buffer(layer: Layer) -> str:

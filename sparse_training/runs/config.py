@@ -114,9 +114,10 @@ class EngineSettings:
     device: a torch device; "auto" is cuda where there is one. threads: number of CPU threads; 0 leaves torch's own.
     precision: "float32"; "tf32", on cuda, where products and convolutions of float32 numbers round these to 10 bits;
     or "bfloat16" (autocast). Masks are scored in float32 under each of them. channels_last: memory format of the
-    network. compile: compile the network with torch.compile. graphs: replay forward and backward passes as one CUDA
-    graph; the last, shorter batch of an epoch runs eager. deterministic: use only algorithms whose results do not vary
-    between runs.
+    network. compile: compile the network with torch.compile. graphs: on cuda, replay the forward and backward pass as
+    a CUDA graph, except for the last, shorter batch of an epoch; and the optimizer's step, with what reparametrization
+    and masks do after it, as another one, if all that takes part in it may be recorded. deterministic: use only
+    algorithms whose results do not vary between runs.
     """
 
     device: str = "auto"

@@ -37,6 +37,13 @@ class Optimizer(ABC):
     def build(self, groups: Groups) -> torch.optim.Optimizer:
         """Make the optimizer over parameter groups, each of which states its own weight decay."""
 
+    def build_recordable(self, groups: Groups, lr: torch.Tensor) -> torch.optim.Optimizer | None:
+        """As `build`, with steps that a CUDA graph may record; None, the default, if there are none.
+
+        lr: 0-d float32 on the device, from which each step reads the learning rate.
+        """
+        return None
+
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
@@ -55,6 +62,9 @@ class SGD(Optimizer):
 
     def build(self, groups: Groups) -> torch.optim.Optimizer:
         return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov)
+
+    def build_recordable(self, groups: Groups, lr: torch.Tensor) -> torch.optim.Optimizer:
+        return torch.optim.SGD(groups, lr=lr, momentum=self.momentum, nesterov=self.nesterov, fused=True)
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,9 @@ class AdamW(Optimizer):
 
     def build(self, groups: Groups) -> torch.optim.Optimizer:
         return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps)
+
+    def build_recordable(self, groups: Groups, lr: torch.Tensor) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(groups, lr=lr, betas=self.betas, eps=self.eps, capturable=True, fused=True)
 
 
 OPTIMIZERS: Registry[type[Optimizer]] = Registry(

@@ -160,8 +160,7 @@ class _Loop:
         lr = config.optimizer.lr * config.schedule.factor(
             training.step % training.cycle_steps, training.steps_per_epoch, training.cycle_steps
         )
-        for group in training.optimizer.param_groups:
-            group["lr"] = lr
+        run.update.set_rate(lr)
         result = run.passes(x, y)
         self.so_far.add(result.loss, result.correct, len(y))
         every = 1 if result.loss.device.type == "cpu" else STEPS_UNSEEN
@@ -169,10 +168,7 @@ class _Loop:
             self._check_losses(every, x)
         run.world.average(p.grad for p in training.model.parameters() if p.grad is not None)
         if not config.method.on_gradient(training, (x, y)):
-            if config.clip:
-                training.sparse.mask_gradients()
-                torch.nn.utils.clip_grad_norm_(training.model.parameters(), config.clip)
-            training.optimizer.step()  # attached to the network, which follows it
+            run.update(run.passes.recorded)
         training.step += 1
         config.method.on_step(training)
 
@@ -213,7 +209,7 @@ class _Loop:
         metrics: Metrics = {
             "epoch": training.epoch,
             "step": training.step,
-            "lr": training.optimizer.param_groups[0]["lr"],
+            "lr": run.update.lr,
             "train_loss": loss,
             "train_accuracy": accuracy,
             "test_loss": test_loss,

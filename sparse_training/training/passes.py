@@ -45,11 +45,23 @@ class Passes:
 
     def __call__(self, x: Tensor, y: Tensor) -> BatchResult:
         """Gradients of the mean training loss in every parameter's `.grad`, which need not be cleared before."""
-        if not self._config.engine.graphs or not capture.can_record(self._device) or len(x) != self._batch:
+        if not self._config.engine.graphs or not capture.can_record(self._device):
             return self._backward(x, y)
+        if self._graph is not None and self._graph.moved():
+            self._graph = None
+        if len(x) != self._batch:
+            result = self._backward(x, y)
+            if self._graph is not None:
+                self._graph.take_gradients()
+            return result
         if self._graph is None:
             self._graph = _Graph(self._backward, self.model, x, y)
         return self._graph(x, y)
+
+    @property
+    def recorded(self) -> object | None:
+        """What was recorded, or None; as long as it is the same object, gradients are in the same tensors."""
+        return self._graph
 
     @torch.no_grad()
     def evaluate(self, data: Data, world: World) -> tuple[float, float]:
@@ -125,6 +137,20 @@ class _Graph:
         capture.warm_up(lambda: backward(*self._batch), list(model.buffers()), x.device)
         self._replay = capture.Recording(lambda: backward(*self._batch))
         self._gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
+        self._read = [(tensor, tensor.data_ptr()) for tensor in (*model.parameters(), *model.buffers())]
+
+    def moved(self) -> bool:
+        """Whether a tensor that the recording reads has another storage by now, so that it must be recorded anew."""
+        return any(tensor.data_ptr() != place for tensor, place in self._read)
+
+    @torch.no_grad()
+    def take_gradients(self) -> None:
+        """Move gradients that an eager pass has left into the tensors that hold them otherwise."""
+        for parameter, gradient in self._gradients:
+            if gradient is not None:
+                assert parameter.grad is not None
+                gradient.copy_(parameter.grad)
+            parameter.grad = gradient
 
     def __call__(self, *batch: Tensor) -> BatchResult:
         for held, tensor in zip(self._batch, batch, strict=True):

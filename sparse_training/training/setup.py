@@ -17,10 +17,13 @@ from sparse_training.methods import Start, Training
 from sparse_training.reparam import Sparse
 from sparse_training.runs.checkpoint import Network, load_network
 from sparse_training.runs.config import Config
+from sparse_training.runs.optimizers import Groups
 from sparse_training.seeding import generator
 from sparse_training.sign_init import find_signs, set_signs
+from sparse_training.training.capture import can_record
 from sparse_training.training.distributed import SharedBatchNorm, World, announced
 from sparse_training.training.passes import Passes
+from sparse_training.training.update import Update
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Prepared:
     data: Data
     training: Training
     passes: Passes
+    update: Update
     sign_passes: int
 
 
@@ -68,7 +72,7 @@ def prepare(config: Config, device: torch.device, world: World) -> Prepared:
     if world.size > 1:
         share_batch_norm(model)
     groups = sparse.parameter_groups(config.optimizer.weight_decay, vectors=config.optimizer.vectors)
-    optimizer = config.optimizer.build(groups)
+    optimizer, rate = optimizer_of(config, sparse, groups)
     sparse.attach(optimizer)
     passes = Passes(model, config, device, config.batch_size // world.size)
     training = Training(
@@ -82,7 +86,18 @@ def prepare(config: Config, device: torch.device, world: World) -> Prepared:
         optimizer=optimizer,
         dense_gradient=partial(_dense_gradient, sparse, passes, world),
     )
-    return Prepared(config, world, data, training, passes, start.sign_passes)
+    update = Update(sparse, optimizer, config.clip, rate)
+    return Prepared(config, world, data, training, passes, update, start.sign_passes)
+
+
+def optimizer_of(config: Config, sparse: Sparse, groups: Groups) -> tuple[torch.optim.Optimizer, Tensor | None]:
+    """The optimizer over parameter groups, and the tensor of its learning rate if its steps may be recorded."""
+    if config.engine.graphs and can_record(sparse.device) and sparse.recordable:
+        rate = torch.tensor(config.optimizer.lr, dtype=torch.float32, device=sparse.device)
+        optimizer = config.optimizer.build_recordable(groups, rate)
+        if optimizer is not None:
+            return optimizer, rate
+    return config.optimizer.build(groups), None
 
 
 def _data(config: Config, device: torch.device) -> Data:

@@ -116,6 +116,12 @@ def _parts(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> tuple[
 
 def _restore_optimizer(training: Training, tensors: Tensors, info: Mapping[str, Any]) -> None:
     """Give the optimizer its state back; info is empty in states from before numbers were saved."""
+    steps_there = {
+        id(parameter)
+        for group in training.optimizer.param_groups
+        if group.get("capturable") or group.get("fused")  # which read their count of steps on the device
+        for parameter in group["params"]
+    }
     for name, parameter in training.model.named_parameters():
         state = training.optimizer.state[parameter]
         state.update(info.get("numbers", {}).get(name, {}))
@@ -123,7 +129,7 @@ def _restore_optimizer(training: Training, tensors: Tensors, info: Mapping[str, 
             if value.shape == parameter.shape:
                 state[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
             else:
-                state[key] = value.to(parameter.device) if value.dim() else value
+                state[key] = value.to(parameter.device) if value.dim() or id(parameter) in steps_there else value
     for group, saved in zip(training.optimizer.param_groups, info.get("groups", []), strict=False):
         group.update(saved)
 

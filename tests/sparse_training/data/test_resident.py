@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 from commons import InputError
 from sparse_training import data
-from sparse_training.data.resident import Augmentation, Images, channel_statistics, crop_and_flip, from_tensors
+from sparse_training.data.resident import (
+    BATCHES_AT_ONCE,
+    Augmentation,
+    Images,
+    channel_statistics,
+    crop_and_flip,
+    from_tensors,
+)
 
 
 @pytest.fixture
@@ -74,6 +81,15 @@ def test_batch_size_and_number_of_processes_change_no_image(source):
     for rank, (part, labels) in enumerate(shards):
         assert torch.equal(labels, y[rank::4])
         assert torch.equal(part, x[rank::4])
+
+
+def test_batches_made_together_are_those_made_one_by_one(source, monkeypatch):
+    d = loaded(source, augmentation)
+    alone = list(d.train(1, 7, 2))
+    monkeypatch.setitem(BATCHES_AT_ONCE, "cpu", 3)
+    for (x, y), (many, labels) in zip(alone, d.train(1, 7, 2), strict=True):
+        assert torch.equal(x, many)
+        assert torch.equal(y, labels)
 
 
 def test_processes_make_equally_many_steps(source):

@@ -6,8 +6,11 @@ import weakref
 from itertools import accumulate
 from typing import Any
 
+import mpmath
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from commons import InputError
@@ -277,3 +280,22 @@ def test_its_speed_is_one_at_zero_and_its_decay_is_over_the_speed() -> None:
     assert line["above"] == pytest.approx(float((2 * theta.abs() > BETA).double().mean()))
     assert line["decay"] == pytest.approx(float((DECAY / speed).mean()))
     assert line["low"] <= line["median"] <= line["high"]
+
+
+@given(
+    theta=st.floats(-10, 10, width=32),
+    beta=st.floats(1e-4, 1e3),
+    turn=st.floats(-60, 60),
+)
+def test_the_step_without_a_look_at_the_numbers_is_exact_to_a_rounding(theta: float, beta: float, turn: float) -> None:
+    given_ = torch.tensor([theta, theta], dtype=torch.float64)
+    step = torch.tensor([turn * beta / 2, 0.0], dtype=torch.float64)
+    made = unit_speed.mirror_step_unseen(given_, step, torch.tensor(beta, dtype=torch.float64)).float()
+    with mpmath.workdps(60):
+        exact = (
+            mpmath.mpf(beta) / 2 * mpmath.sinh(mpmath.asinh(2 * mpmath.mpf(theta) / beta) + 2 * step[0].item() / beta)
+        )
+        error = abs(mpmath.mpf(made[0].item()) - exact)
+    largest = torch.tensor(max(abs(theta), float(abs(exact))), dtype=torch.float32)
+    assert error <= float(torch.nextafter(largest, torch.tensor(torch.inf)) - largest)
+    assert made[1].item() == theta
