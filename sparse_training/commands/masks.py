@@ -99,7 +99,7 @@ def _network_and_batch(args: argparse.Namespace) -> "tuple[nn.Module, tuple[Tens
     sizes = {"in_channels": args.in_channels, "image_size": args.image_size, "num_classes": args.classes}
     published = models.published_sizes(args.model)
     if source is not None:
-        published |= {"in_channels": source.shape[0], "image_size": source.shape[1], "num_classes": source.num_classes}
+        published |= source.inputs
     sizes = {name: published[name] if size is None else size for name, size in sizes.items()}
     model = models.build(args.model, **sizes, seed=args.seed)
     if source is not None:

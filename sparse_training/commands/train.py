@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from sparse_training.runs.trust import Trust
 
 OPTIONS = {
-    "model": ("model", "NAME", "mlp, cnn, resnet20, resnet18, resnet50, deit_small or module:callable"),
-    "data": ("data.root", "DIR", "folder of the data set"),
+    "model": ("model", "NAME", "mlp, cnn, resnet20, resnet18, resnet50, deit_small, gpt or module:callable"),
+    "data": ("data.root", "DIR", "folder of the data set, or a text file"),
     "density": ("mask.density", "SHARE", "share of the prunable weights to keep, in (0, 1]; 1 is dense"),
     "mask": (
         "mask.score",
@@ -73,6 +73,8 @@ def configuration(args: argparse.Namespace) -> "Config":
     if "mask" in args:
         score, distribution = score_and_distribution(args.mask)
         settings += [f"mask.score={score}", *([f'mask.distribution="{distribution}"'] if distribution else [])]
+    if "data" in args and config.data.name == "python-text":
+        settings.append("data.name=text")  # a text of the user's own in place of the preset's
     settings += args.set
     if args.config:
         named_here = code_in(parse_settings(settings), VARIANTS).values()
@@ -84,8 +86,11 @@ def configuration(args: argparse.Namespace) -> "Config":
 
 def run(args: argparse.Namespace) -> int:
     """Train, with a bar of epochs on stderr, and print the last epoch's metrics."""
+    from dataclasses import asdict
+
     from commons.cli import progress
     from sparse_training.reparam.speeds import nearly_constant, strength
+    from sparse_training.runs.history import result_of
     from sparse_training.training.distributed import announced
     from sparse_training.training.loop import PreemptedError, train
 
@@ -103,8 +108,8 @@ def run(args: argparse.Namespace) -> int:
 
         def show(metrics: dict[str, Any]) -> None:
             lines.append(metrics)
-            loss, accuracy = metrics["train_loss"], metrics["test_accuracy"]
-            bar.update(task, completed=metrics["epoch"], description=f"loss {loss:.3f}, test {accuracy:.2f} %")
+            description = f"loss {metrics['train_loss']:.3f}, {result_of(metrics)}"
+            bar.update(task, completed=metrics["epoch"], description=description)
 
         try:
             summary = train(config, args.out, progress=show)
@@ -114,8 +119,8 @@ def run(args: argparse.Namespace) -> int:
     if announced("RANK", 0):
         return 0  # the first process of torchrun speaks for all
     print(
-        f"{args.out}: {summary.epochs} epochs, density {summary.density:.2%}, test accuracy "
-        f"{summary.test_accuracy:.2f} %, test loss {summary.test_loss:.4f}, {summary.seconds:.1f} s"
+        f"{args.out}: {summary.epochs} epochs, density {summary.density:.2%}, "
+        f"{result_of(asdict(summary))}, test loss {summary.test_loss:.4f}, {summary.seconds:.1f} s"
         + ", ".join(["", *filter(None, [strength(lines)])])
     )
     warning = nearly_constant(lines) if config.reparam is not None else ""

@@ -1,4 +1,4 @@
-"""Data sets of images: `load` by name, batches on the device, order and augmentation from the seed and the epoch alone.
+"""Data sets of images and of text: `load` by name, batches on the device, an order from seed and epoch alone.
 
 Nothing is downloaded, and no file of a data set can run code. `from_tensors` makes a data set of tensors of one's own.
 """

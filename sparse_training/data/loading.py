@@ -18,6 +18,7 @@ from sparse_training.data.digits import digits
 from sparse_training.data.image_folder import ImageFolder, decode_all, first_size, scan, unpack_hint
 from sparse_training.data.resident import Augmentation, Images, from_tensors
 from sparse_training.data.stream import Streamed
+from sparse_training.data.text import python_text, text
 
 IMAGENET_CLASSES = 1000
 IMAGENET_SIZE = 224
@@ -32,13 +33,19 @@ def load(
     augment: bool = True,
     image_size: int | None = None,
     workers: int = 0,
+    context: int | None = None,
+    crops: int | None = None,
+    test_crops: int | None = None,
+    tokenizer: str | None = None,
 ) -> Data:
     """Load a data set: a name in `DATASETS`, or "package.module:callable".
 
-    root: the folder of its files; only digits has none. device: where batches are made. augment: crops and mirror
-    images in training (digits has none). image_size: the side of the crops for folder and imagenet, 224 for None where
-    the first image is larger than 64 pixels; other sets have their own. workers: threads that decode, 0: one a core.
-    Of these arguments a callable of the user's own gets those that its signature names; it returns a `Data`.
+    root: the folder of its files, or for text a file; digits and python-text have none. device: where batches are made.
+    augment: crops and mirror images in training (digits has none). image_size: the side of the crops for folder and
+    imagenet, 224 for None where the first image is larger than 64 pixels; other sets have their own. workers: threads
+    that decode, 0: one a core. context, crops, test_crops, tokenizer: of text, as in `text.from_corpus`; python-text is
+    always read as bytes. Of these arguments a callable of the user's own gets those that its signature names; it
+    returns a `Data`.
 
     digits, CIFAR (also at 16×16) and folders of equal images up to 64 pixels live on the device as uint8, and are
     padded by an eighth, cropped, flipped and normalised there. Other folders are read by workers, with a random resized
@@ -53,13 +60,22 @@ def load(
     number("workers", workers, at_least=0, integer=True)
     settings: dict[str, Any] = {"device": device, "augment": augment, "image_size": image_size, "workers": workers}
     settings["root"] = None if root is None else Path(root)
-    arguments = accepted(factory, settings)
+    of_text = {"context": context, "crops": crops, "test_crops": test_crops, "tokenizer": tokenizer}
+    arguments = accepted(factory, settings | of_text)
+    for key, value in of_text.items():
+        if value is not None and key not in arguments:
+            refuse(key, value, f"left out, as data={name!r} takes none")
     _check_root(name, root, inspect.signature(factory).parameters.get("root") if "root" in arguments else None)
     data = factory(**arguments)
     if not isinstance(data, Data):
         refuse("data", name, "a callable that returns a data.Data", f"it returned {type(data).__name__}")
-    if "image_size" not in arguments and image_size not in (None, data.shape[1]):
-        refuse("image_size", image_size, f"{data.shape[1]}, the size of {data.name}")
+    if "image_size" not in arguments and image_size not in (None, data.inputs.get("image_size")):
+        size = data.inputs.get("image_size")
+        refuse(
+            "image_size",
+            image_size,
+            f"{size}, the size of {data.name}" if size else f"left out, as {data.name} is text",
+        )
     return data
 
 
@@ -69,7 +85,7 @@ def _check_root(name: str, root: str | Path | None, parameter: inspect.Parameter
         if root:
             refuse("root", str(root), f"empty, as data={name!r} has no files", "name the data set that is there")
     elif root is not None:
-        if not Path(root).is_dir():
+        if not (Path(root).exists() if name == "text" else Path(root).is_dir()):
             refuse("root", str(root), "an existing folder")
     elif parameter.default is parameter.empty:
         refuse("root", None, f"a folder, which data={name!r} needs")
@@ -153,6 +169,8 @@ DATASETS: Registry[Callable[..., Data]] = Registry(
         "cifar10-16": _cifar10_16,
         "folder": _folder,
         "imagenet": _imagenet,
+        "python-text": python_text,
+        "text": text,
     },
     accept=lambda part: part if callable(part) else None,
 )

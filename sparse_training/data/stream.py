@@ -83,13 +83,13 @@ class Streamed(Data):
         image = open_image(self.folder.splits["train"].path(index))
         rng = np.random.default_rng((stream, index))
         box = random_box(image.height, image.width, rng)
-        cropped = image.resize(self.shape[2:0:-1], Image.Resampling.BILINEAR, box=box)
+        cropped = image.resize((self.shape[2], self.shape[1]), Image.Resampling.BILINEAR, box=box)
         return pixels(cropped.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else cropped)
 
     def _central(self, split: str, index: int) -> Pixels:
         image = open_image(self.folder.splits[split].path(index))
         box = central_box(image.height, image.width)
-        return pixels(image.resize(self.shape[2:0:-1], Image.Resampling.BILINEAR, box=box))
+        return pixels(image.resize((self.shape[2], self.shape[1]), Image.Resampling.BILINEAR, box=box))
 
 
 def random_box(height: int, width: int, rng: np.random.Generator) -> Box:

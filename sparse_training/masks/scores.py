@@ -149,7 +149,8 @@ def synflow(setting: Setting) -> Scores:
     """∂R/∂|θ| ⊙ |θ|, R = the sum of outputs for an input of ones (Tanaka et al. 2020, eq. 2 and algorithm 1).
 
     In float64 and evaluation mode, with every parameter replaced by its absolute value. Where the network takes
-    integers, such as token ids, it starts behind the embeddings, which all give ones.
+    integers, such as token ids, it starts behind the embeddings, which all give ones. A network whose R is none of
+    this, as with attention, may state its own as a method `synaptic_flow()`, as `models.GPT` does.
 
     Raises:
         InputError: a negative score, from a layer that is no positive homogeneous map of nonnegative inputs.
@@ -158,7 +159,8 @@ def synflow(setting: Setting) -> Scores:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.abs_()
-    gradients = _gradients(setting.output_of_ones().sum(), setting)
+    own: Callable[[], Tensor] | None = getattr(model, "synaptic_flow", None)
+    gradients = _gradients(setting.output_of_ones().sum() if own is None else own(), setting)
     scores = {name: (g * setting.weights[name]).detach() for name, g in gradients.items()}
     for name, score in scores.items():
         if isinstance(model.get_submodule(name.rpartition(".")[0]), nn.Embedding) and not bool(score.any()):

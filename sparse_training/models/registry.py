@@ -7,6 +7,7 @@ from torch import nn
 
 from commons.checks import number, refuse
 from commons.registry import Registry, accepted
+from sparse_training.models.decoder import gpt, gpt_small, gpt_tied
 from sparse_training.models.resnet import resnet18, resnet20, resnet50
 from sparse_training.models.small import cnn, mlp
 from sparse_training.models.vit import deit_small
@@ -16,7 +17,10 @@ Factory = Callable[..., nn.Module]
 
 MODELS: Registry[Factory] = Registry(
     "a callable that returns a torch.nn.Module",
-    {factory.__name__: factory for factory in (mlp, cnn, resnet20, resnet18, resnet50, deit_small)},
+    {
+        factory.__name__: factory
+        for factory in (mlp, cnn, resnet20, resnet18, resnet50, deit_small, gpt, gpt_tied, gpt_small)
+    },
     accept=lambda part: part if callable(part) else None,
 )
 
@@ -48,7 +52,8 @@ def build(
     num_classes: int | None = None,
     seed: int = 0,
 ) -> nn.Module:
-    """Build a network on the CPU, float32, in training mode, for images (B, in_channels, image_size, image_size).
+    """Build a network on the CPU, float32, in training mode, for images (B, in_channels, image_size, image_size)
+    or tokens below num_classes.
 
     name: one of `MODELS`, or "package.module:callable"; a callable gets those of in_channels, image_size and
     num_classes that its signature names. Sizes left out are the published ones. Weights come from `seed` alone, and the

@@ -6,7 +6,7 @@ A run's folder holds the complete configuration, also the settings that were lef
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from commons.checks import choice, number, refuse
 from commons.files import read_text
@@ -18,6 +18,11 @@ from sparse_training.runs.optimizers import OPTIMIZERS, SCHEDULES, SGD, Cosine, 
 from sparse_training.runs.toml import Tree, as_tree, from_toml, from_tree, merged, parse_settings, to_toml
 from sparse_training.runs.trust import Trust, check_trusted, code_in
 from sparse_training.sign_init import SIGN_INITS
+
+if TYPE_CHECKING:
+    import torch
+
+    from sparse_training.data import Data
 
 VARIANTS: dict[str, Registry[Any]] = {
     "method": METHODS,
@@ -34,8 +39,9 @@ PRESETS = Path(__file__).parent / "presets"
 class DataSettings:
     """The data set. name: one of `data.DATASETS`. root: the folder of its files. augment: crops and mirror images.
 
-    image_size: the side of the images in pixels. workers: threads that decode, 0 for one a core. All are arguments of
-    `data.load`. TOML has no null: root="" and image_size=0 mean None.
+    image_size: the side of the images in pixels. workers: threads that decode, 0 for one a core. context: tokens of a
+    crop of text. crops: crops of an epoch. test_crops: crops of the held-out text that are tested. tokenizer: of text.
+    All are arguments of `data.load`. TOML has no null: "" and 0 mean None.
     """
 
     name: str = "digits"
@@ -43,6 +49,31 @@ class DataSettings:
     augment: bool = True
     image_size: int = 0
     workers: int = 0
+    context: int = 0
+    crops: int = 0
+    test_crops: int = 0
+    tokenizer: str = ""
+
+    def load(self, *, device: "torch.device | str" = "cpu", augment: bool | None = None, root: str = "") -> "Data":
+        """The data set. augment, root: in place of these settings.
+
+        Raises:
+            InputError: as `data.load`.
+        """
+        from sparse_training import data
+
+        return data.load(
+            self.name,
+            root or self.root or None,
+            device=device,
+            augment=self.augment if augment is None else augment,
+            image_size=self.image_size or None,
+            workers=self.workers,
+            context=self.context or None,
+            crops=self.crops or None,
+            test_crops=self.test_crops or None,
+            tokenizer=self.tokenizer or None,
+        )
 
 
 @dataclass(frozen=True)
@@ -117,7 +148,8 @@ class EngineSettings:
     network. compile: compile the network with torch.compile. graphs: on cuda, replay the forward and backward pass as
     a CUDA graph, except for the last, shorter batch of an epoch; and the optimizer's step, with what reparametrization
     and masks do after it, as another one, if all that takes part in it may be recorded. deterministic: use only
-    algorithms whose results do not vary between runs.
+    algorithms whose results do not vary between runs. accumulate: pieces of a batch that are passed one
+    after the other, so that it takes the memory of one; their gradients add up to those of the batch.
     """
 
     device: str = "auto"
@@ -127,8 +159,10 @@ class EngineSettings:
     compile: bool = False
     graphs: bool = False
     deterministic: bool = True
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
+        number("engine.accumulate", self.accumulate, at_least=1, integer=True)
         choice("engine.precision", self.precision, PRECISIONS)
         number("engine.threads", self.threads, at_least=0, integer=True)
 

@@ -44,7 +44,7 @@ from sparse_training.runs.toml import Tree
 
 PLACES = (("data", "root"), ("data", "workers"))  # settings that may differ when a run goes on elsewhere
 STATES_KEPT = 2
-CONFIG, ENVIRONMENT = "config.toml", "environment.json"
+CONFIG, ENVIRONMENT, DATA = "config.toml", "environment.json", "data.json"
 # What a folder may hold before it is a run's: a run that was killed while it began, or one that is about to begin.
 _BEGINNINGS = re.compile(rf"\.lock|{re.escape(FILE)}|{ENVIRONMENT}|{re.escape(TEMPORARY)}.*|events\.out\..*")
 
@@ -92,6 +92,22 @@ class RunFolder:
     def network_file(self, epoch: int) -> Path:
         """Where the network of an epoch is saved."""
         return self.checkpoints / f"epoch-{epoch:04}.safetensors"
+
+    def keep(self, name: str, content: Mapping[str, Any], anew: bool) -> None:
+        """Write a file that stays as it is; `anew` at a run's first step, later the content must be the same.
+
+        Raises:
+            InputError: it is another, so that the run would go on with something else than it began with.
+        """
+        text = json_text(content)
+        if not anew and name in self._history.files:
+            self._history.check_file(name)
+            if read_bytes(self.path / name) != text.encode():
+                refuse("out", str(self.path), f"a run that began with what is here now: its {name} is another")
+            return
+        self._history.set_file(name, text)
+        self._history.write()
+        write_text(self.path / name, text)
 
     def append_metrics(self, metrics: Mapping[str, Any]) -> None:
         """One line more in metrics.jsonl, at the end of an epoch whose network and signs are written."""

@@ -9,6 +9,7 @@ SHA-256 of all this. A folder without it was written before there were histories
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -168,6 +169,13 @@ def read_summary(folder: Path, history: History) -> dict[str, Any] | None:
     if missing:
         unreadable(path, f"it has no number {missing[0]!r}")
     return content
+
+
+def result_of(metrics: Mapping[str, Any]) -> str:
+    """What a test gave, for people: bits per byte of text, or else the accuracy."""
+    if metrics.get("bits_per_byte") is not None:
+        return f"{metrics['bits_per_byte']:.4f} bits per byte"
+    return f"test accuracy {metrics['test_accuracy']:.2f} %"
 
 
 def metrics_text(folder: Path, last: int) -> str:

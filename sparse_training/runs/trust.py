@@ -14,7 +14,7 @@ from commons.checks import InputError
 Trust = bool | Collection[str]  # True: whatever the file names; or the names, "package.module:callable", to accept
 
 # The settings that `Registry.find` looks up; those of a variant, such as method, are looked up by its name.
-CODE = ("model", "data.name", "mask.score", "mask.distribution", "sign_init.name")
+CODE = ("model", "data.name", "data.tokenizer", "mask.score", "mask.distribution", "sign_init.name")
 
 
 def code_in(tree: Mapping[str, Any], variants: Iterable[str]) -> dict[str, str]:

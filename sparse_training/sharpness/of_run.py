@@ -9,7 +9,6 @@ from torch.nn.functional import cross_entropy
 
 from commons.files import read_json, write_json
 from commons.parallel import run_jobs
-from sparse_training import data
 from sparse_training.runs.address import network_digest
 from sparse_training.runs.run import Run
 from sparse_training.sharpness.operator import HessianOperator
@@ -45,10 +44,7 @@ def largest_of_run(folder: Path, device: str = "cpu") -> Mapping[str, Any]:
     digest = network_digest(run.network())
     if file.exists() and (known := read_json(file)).get("network") == digest:
         return known
-    settings = run.config.data
-    samples = data.load(
-        settings.name, settings.root or None, device=device, image_size=settings.image_size or None
-    ).samples("train")
+    samples = run.config.data.load(device=device).samples("train")
     operator = HessianOperator(run.model().to(device), cross_entropy, samples, masks=run.masks())
     pair = power_iteration(operator, seed=run.config.seed)
     numbers = {key: value for key, value in asdict(pair).items() if key != "vector"}

@@ -17,7 +17,6 @@ from sparse_training import data, models
 from sparse_training.data.resident import Resident
 from sparse_training.masks import Masks, prunable
 from sparse_training.reparam import SignIn
-from sparse_training.runs.checkpoint import Network, is_network, load_network
 from sparse_training.runs.run import Run
 from sparse_training.runs.trust import Trust
 from sparse_training.sharpness.batches import Batch, count, fixed_batches
@@ -91,8 +90,7 @@ class Files:
 def of_run(path: Path, chosen: Chosen, trust: Trust = False) -> Source:
     """Every saved network of a run, merged, with its masks and the β of its configuration, and the run's data."""
     run = Run(path, trust)
-    settings = run.config.data
-    found = data.load(settings.name, chosen.root or settings.root or None, image_size=settings.image_size or None)
+    found = run.config.data.load(root=chosen.root or "")
 
     def networks() -> Iterator[Checkpoint]:
         for epoch in run.epochs:
@@ -135,25 +133,15 @@ def of_files(files: Files, chosen: Chosen) -> Source:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The state dict of `read_network`."""
-    return read_network(path).state
-
-
-def read_network(path: Path) -> Network:
     """Read a state dict from .safetensors, or from what torch.save wrote, in which only tensors are accepted.
 
-    A dictionary around it, as {"epoch": ..., "state_dict": ...}, is opened where it holds one state dict. A network
-    that `runs.save_network` wrote comes with its masks and what was said of it; others have neither.
+    A dictionary around it, as {"epoch": ..., "state_dict": ...}, is opened where it holds one state dict.
 
     Raises:
         InputError: The file cannot be read, or holds no state dict, or several.
     """
     if path.suffix == ".safetensors":
-        return load_network(path) if is_network(path) else Network(read_tensors(path)[0], None, {})
-    return Network(_read_pickled(path), None, {})
-
-
-def _read_pickled(path: Path) -> dict[str, Tensor]:
+        return read_tensors(path)[0]
     try:
         with open_regular(path) as file:
             found = torch.load(file, map_location="cpu", weights_only=True)
@@ -190,8 +178,7 @@ def _samples(files: Files, chosen: Chosen) -> tuple[list[Batch], dict[str, int],
         if normalize is not None:
             x, how = _pixels(found, x), f"normalised by {files.normalize}"
         batches = [(x if normalize is None else normalize(x), y)]
-        sizes = {"in_channels": found.shape[0], "image_size": found.shape[-1], "num_classes": found.num_classes}
-        return batches, sizes, f"data: {len(x)} samples of {files.data}, {chosen.split}, {how}"
+        return batches, found.inputs, f"data: {len(x)} samples of {files.data}, {chosen.split}, {how}"
     if chosen.n is not None:
         refuse("samples", chosen.n, f"for data={files.data!r}, which chooses its samples itself")
     batches = [(x if normalize is None else normalize(x), y) for x, y in fixed_batches(found)]

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from commons.checks import InputError
-from sparse_training import data as datasets
 from sparse_training.data.resident import Resident
+from sparse_training.data.text import Text
 from sparse_training.runs.config import VARIANTS, Config, DataSettings
 from sparse_training.runs.toml import Tree
 
@@ -82,14 +82,15 @@ def changed(config: Config) -> Tree:
 def data_digest(settings: DataSettings) -> str:
     """Sixteen hexadecimal digits from the images, labels and class names of a data set.
 
-    Of a set that is held in memory all images count; of one that is read from its files 256 of each split, with the
-    numbers of images.
+    Of text all tokens count, and of a set of images that is held in memory all images; of one that is read from its
+    files 256 of each split, with the numbers of images.
 
     Raises:
         InputError: the data set cannot be loaded.
     """
-    size = settings.image_size or None
-    data = datasets.load(settings.name, settings.root or None, augment=False, image_size=size)
+    data = settings.load(augment=False)
+    if isinstance(data, Text):
+        return data.digest[:16]
     digest = hashlib.sha256(json.dumps([data.classes, data.shape, data.n_train, data.n_test]).encode())
     for split in ("train", "test"):
         if isinstance(data, Resident):

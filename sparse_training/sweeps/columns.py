@@ -16,7 +16,17 @@ OPERATORS: dict[type[ast.AST], Callable[..., float]] = {
     ast.Pow: operator.pow,
     ast.USub: operator.neg,
 }
-METRICS = ("epochs", "steps", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "density", "sign_passes")
+METRICS = (
+    "epochs",
+    "steps",
+    "train_loss",
+    "train_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "bits_per_byte",
+    "density",
+    "sign_passes",
+)
 FLIPS = ("weights", "active", "zero", "compared", "flipped", "flips")  # counts of weights, summed over the layers
 STARTS = ("redrawn_signs", "redrawn_magnitudes", "final_signs")  # of runs that start from another run
 NAMES = (*METRICS, *FLIPS, *STARTS, "settled", "lambda_max", "seconds")

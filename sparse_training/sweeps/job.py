@@ -157,7 +157,7 @@ def _record(job: Job) -> Record:
         "data": {"name": config.data.name, "digest": job.digest},
         "diverged": diverged,
         "metrics": numbers or None,
-        "curve": [line["test_accuracy"] for line in lines],
+        "curve": [line.get("bits_per_byte", line["test_accuracy"]) for line in lines],
         "flips": flips,
         "sharpness": sharpness,
         "environment": environment,
@@ -256,12 +256,9 @@ def _sharpness(run: "Run", samples: int) -> dict[str, Any]:
     """λ_max of the last network: mean cross-entropy on training images, in θ, on the active weights."""
     from torch.nn.functional import cross_entropy
 
-    from sparse_training import data as datasets
     from sparse_training.sharpness import max_eigenvalue
 
-    settings = run.config.data
-    size = settings.image_size or None
-    data = datasets.load(settings.name, settings.root or None, augment=False, image_size=size)
+    data = run.config.data.load(augment=False)
     batch = data.samples("train", min(samples, data.n_train), run.config.seed)
     pair = max_eigenvalue(run.model(), cross_entropy, batch, run.masks(), tol=1e-3)
     return {"samples": samples, "value": pair.value, "error": pair.error, "converged": pair.converged}

@@ -12,6 +12,7 @@ from statistics import fmean
 from commons.checks import refuse
 from commons.cli import progress
 from commons.files import complete_lines
+from sparse_training.runs.history import result_of
 from sparse_training.sweeps.execute import Sweep
 from sparse_training.sweeps.job import Job
 from sparse_training.sweeps.ledger import Record
@@ -131,7 +132,7 @@ class Reporter:
         for address in new:
             line = sweep.ledger.at(address)[0]
             text = f"{time.strftime('%m-%d %H:%M:%S')} {label(line['arm'], line['point'])}, seed {line['seed']}: "
-            result = line["diverged"] or f"test accuracy {line['metrics']['test_accuracy']:.2f} %"
+            result = line["diverged"] or result_of(line["metrics"])
             text += f"{result}, {clock(sum(line['seconds'].values()))}; {now}{left}"
             if self._bar:
                 self._bar.console.print(text, highlight=False, soft_wrap=True)

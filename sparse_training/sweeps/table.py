@@ -174,7 +174,7 @@ def best_rows(comparisons: Sequence[Comparison], metric: str) -> list[Row]:
         if not own:
             rows.append({"arm": arm, "best": "all diverged", "n": 0, metric: None, "at the edge": None})
             continue
-        sign = -1 if metric.endswith("loss") else 1
+        sign = -1 if metric.endswith(("loss", "bits_per_byte")) else 1
         best = max(own, key=lambda each: sign * each.mean.mean if each.mean else 0.0)
         edges = []
         for field, value in best.point.items():

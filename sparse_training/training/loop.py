@@ -46,7 +46,7 @@ class Summary:
 
     epochs, steps: how many there were. train_loss, test_loss: mean losses in nats. train_accuracy, test_accuracy: in
     percent. density: share of the prunable weights that are active. seconds: wall time of all epochs. sign_passes:
-    forward passes of one sample that the choice of the first signs took.
+    forward passes of one sample that the choice of the first signs took. bits_per_byte: of the test, for text.
     """
 
     epochs: int
@@ -58,6 +58,7 @@ class Summary:
     density: float
     seconds: float
     sign_passes: int = 0
+    bits_per_byte: float | None = None
 
 
 def train(config: Config, out: str | Path, *, progress: Callable[[Metrics], object] = lambda metrics: None) -> Summary:
@@ -162,7 +163,7 @@ class _Loop:
         )
         run.update.set_rate(lr)
         result = run.passes(x, y)
-        self.so_far.add(result.loss, result.correct, len(y))
+        self.so_far.add(result.loss, result.correct, y.numel())
         every = 1 if result.loss.device.type == "cpu" else STEPS_UNSEEN
         if len(self.so_far.losses) % every == 0:
             self._check_losses(every, x)
@@ -214,6 +215,7 @@ class _Loop:
             "train_accuracy": accuracy,
             "test_loss": test_loss,
             "test_accuracy": test_accuracy,
+            **run.data.metrics(test_loss),
             "density": training.sparse.masks.density,
             "seconds": time.perf_counter() - begun,
         }
@@ -236,9 +238,9 @@ class _Loop:
             "seconds": sum(line["seconds"] for line in lines),
             "sign_passes": self.prepared.sign_passes,
         }
-        summary = Summary(**totals, **{f.name: last[f.name] for f in fields(Summary) if f.name not in totals})
+        summary = Summary(**totals, **{f.name: last.get(f.name) for f in fields(Summary) if f.name not in totals})
         if self.recorder:
-            self.recorder.finish(asdict(summary))
+            self.recorder.finish({name: value for name, value in asdict(summary).items() if value is not None})
         return summary
 
     def _asked_to_stop(self, now: bool = False) -> bool:

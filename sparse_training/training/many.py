@@ -10,7 +10,6 @@ from torch import nn
 
 from commons.checks import InputError, number, refuse
 from commons.files import output_directory
-from sparse_training import data as datasets
 from sparse_training import models
 from sparse_training.masks import EmptyLayer
 from sparse_training.runs.config import Config
@@ -62,12 +61,7 @@ def network_of(config: Config) -> nn.Module:
     chosen_device(config)
     if config.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise InputError("tensorboard=true needs the package tensorboard: install the extra [tensorboard]")
-    settings = config.data
-    data = datasets.load(settings.name, settings.root or None, image_size=settings.image_size or None)
-    channels, size, _ = data.shape
-    return models.build(
-        config.model, in_channels=channels, image_size=size, num_classes=data.num_classes, seed=config.seed
-    )
+    return models.build(config.model, **config.data.load().inputs, seed=config.seed)
 
 
 def epochs_of(config: Config) -> int:

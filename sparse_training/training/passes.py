@@ -7,25 +7,27 @@ import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from commons.checks import refuse
 from sparse_training.data import Data
 from sparse_training.devices import float32_products
+from sparse_training.losses import cross_entropy
 from sparse_training.runs.config import Config
 from sparse_training.training import capture
 from sparse_training.training.distributed import World
 
-TEST_PIXELS = 2000 * 32 * 32  # that are evaluated at once on cuda, where small batches leave the device idle
+# What is evaluated at once on cuda, where small batches leave the device idle.
+TEST_PIXELS, TEST_TOKENS = 2000 * 32 * 32, 2**16
 
 
 @dataclass(frozen=True)
 class BatchResult:
-    """0-d tensors: the mean loss of a batch and how many of it were classified right."""
+    """0-d tensors: the mean loss of a batch and how many of its labels the largest logit hit."""
 
     loss: Tensor
     correct: Tensor
@@ -36,6 +38,7 @@ class Passes:
 
     def __init__(self, model: nn.Module, config: Config, device: torch.device, batch_size: int) -> None:
         self.model, self._config, self._device, self._batch = model, config, device, batch_size
+        self._piece = -(-batch_size // config.engine.accumulate)
         self._compiled: Callable[[Tensor], Tensor] = torch.compile(model) if config.engine.compile else model
         self._graph: _Graph | None = None
 
@@ -71,16 +74,17 @@ class Passes:
         for index, (x, y) in enumerate(data.test(self._test_batch(data))):
             if index % world.size == world.rank:
                 logits = self._forward(x).float()
-                correct = (logits.argmax(1) == y).sum()
-                sums += torch.stack((cross_entropy(logits, y, reduction="sum").double(), correct.double()))
+                correct = (logits.argmax(-1) == y).sum()
+                loss = cross_entropy(logits, y, reduction="sum")
+                sums += torch.stack((loss.double(), correct.double()))
         self.model.train()
-        loss, correct = (world.sum(sums) / data.n_test).tolist()
+        loss, correct = (world.sum(sums) / (data.n_test * data.targets)).tolist()
         return loss, 100 * correct
 
     def _test_batch(self, data: Data) -> int:
-        """Images that are evaluated at once; on a CPU the last bits of results depend on their number."""
-        _, height, width = data.shape
-        return max(self._batch, TEST_PIXELS // (height * width)) if self._device.type == "cuda" else self._batch
+        """Samples that are evaluated at once; on a CPU the last bits of results depend on their number."""
+        at_once = TEST_PIXELS if data.targets == 1 else TEST_TOKENS
+        return max(self._piece, at_once // prod(data.shape[-2:])) if self._device.type == "cuda" else self._piece
 
     def first_bad_layer(self, x: Tensor) -> str:
         """The first module, in the order of the forward pass, whose output on x is not finite; or the loss."""
@@ -105,16 +109,22 @@ class Passes:
 
     def _backward(self, x: Tensor, y: Tensor) -> BatchResult:
         self.model.zero_grad(set_to_none=True)
-        logits = self._forward(x)
-        loss = self._loss(logits, y)
-        loss.backward()  # type: ignore[no-untyped-call]
-        with torch.no_grad():
-            return BatchResult(loss.detach(), (logits.argmax(1) == y).sum())
+        results = []
+        for part, labels in zip(torch.split(x, self._piece), torch.split(y, self._piece), strict=True):
+            logits = self._forward(part)
+            loss = self._loss(logits, labels)
+            if len(part) < len(x):
+                loss = loss * (len(part) / len(x))
+            loss.backward()  # type: ignore[no-untyped-call]
+            with torch.no_grad():
+                results.append((loss.detach(), (logits.argmax(-1) == labels).sum()))
+        losses, correct = zip(*results, strict=True)
+        return BatchResult(torch.stack(losses).sum(), torch.stack(correct).sum())
 
     def _forward(self, x: Tensor, eager: bool = False) -> Tensor:
         if self._config.engine.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
-        network = self.model if eager or len(x) != self._batch else self._compiled
+        network = self.model if eager or len(x) != self._piece else self._compiled
         with self._autocast():
             return network(x)
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from sparse_training.runs.checkpoint import save_network
-from sparse_training.runs.folder import RunFolder
+from sparse_training.runs.folder import DATA, RunFolder
 from sparse_training.signs import SignTracker
 from sparse_training.training.setup import Prepared
 
@@ -24,6 +24,8 @@ class Recorder:
     def __init__(self, run: Prepared, folder: RunFolder) -> None:
         self._run, self._folder = run, folder
         folder.forget_after(run.training.epoch)
+        if run.data.record:
+            folder.keep(DATA, run.data.record, anew=run.training.step == 0)
         self._signs = SignTracker(run.training.sparse, folder.path / "signs.bin")
         if run.training.step == 0:
             self._signs.record(0)
@@ -55,8 +57,6 @@ class Recorder:
         self._folder.finish(summary)
 
     def _save_network(self) -> None:
-        training, data = self._run.training, self._run.data
-        channels, size, _ = data.shape
-        inputs = {"in_channels": channels, "image_size": size, "num_classes": data.num_classes}
+        training, inputs = self._run.training, self._run.data.inputs
         path, sparse = self._folder.network_file(training.epoch), training.sparse
         save_network(path, sparse.state_dict(), sparse.masks, epoch=training.epoch, inputs=inputs)

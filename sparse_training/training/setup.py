@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from commons.checks import InputError, refuse
-from sparse_training import data as datasets
 from sparse_training import models
 from sparse_training.data import Data
 from sparse_training.devices import device_at_hand
+from sparse_training.losses import cross_entropy
 from sparse_training.masks import Masks, make_masks, prunable
 from sparse_training.masks.distributions import usual_distribution
 from sparse_training.methods import Start, Training
@@ -62,7 +62,7 @@ def prepare(config: Config, device: torch.device, world: World) -> Prepared:
     """
     if config.batch_size % world.size:
         refuse("batch_size", config.batch_size, f"a multiple of the number of processes, {world.size}")
-    data = _data(config, device)
+    data = config.data.load(device=device)
     given = load_network(config.start) if config.start else None
     model = _network(config, data, given).to(device)
     if config.engine.channels_last:
@@ -98,18 +98,6 @@ def optimizer_of(config: Config, sparse: Sparse, groups: Groups) -> tuple[torch.
         if optimizer is not None:
             return optimizer, rate
     return config.optimizer.build(groups), None
-
-
-def _data(config: Config, device: torch.device) -> Data:
-    settings = config.data
-    return datasets.load(
-        settings.name,
-        settings.root or None,
-        device=device,
-        augment=settings.augment,
-        image_size=settings.image_size or None,
-        workers=settings.workers,
-    )
 
 
 def _start(config: Config, data: Data, model: nn.Module, given: Network | None, world: World) -> Start:
@@ -150,10 +138,7 @@ def share_batch_norm(model: nn.Module) -> None:
 
 
 def _network(config: Config, data: Data, start: Network | None) -> nn.Module:
-    channels, size, _ = data.shape
-    model = models.build(
-        config.model, in_channels=channels, image_size=size, num_classes=data.num_classes, seed=config.seed
-    )
+    model = models.build(config.model, **data.inputs, seed=config.seed)
     if start is not None:
         try:
             model.load_state_dict(start.state)
@@ -181,6 +166,7 @@ def _start_masks(config: Config, data: Data, model: nn.Module, given: Network | 
         asked.score,
         usual_distribution(asked.score) if asked.distribution == "usual" else asked.distribution,
         batch=data.samples("train", min(asked.samples, data.n_train), config.seed),
+        loss=cross_entropy,
         seed=config.seed,
         include=asked.include,
         exclude=asked.exclude,
@@ -193,6 +179,6 @@ def _set_signs(config: Config, data: Data, model: nn.Module, masks: Masks) -> in
     if not asked.name:
         return 0
     batch = data.samples("train", min(asked.samples, data.n_train), config.seed)
-    found = find_signs(model, masks, asked.name, batch, seed=config.seed)
+    found = find_signs(model, masks, asked.name, batch, loss=cross_entropy, seed=config.seed)
     set_signs(model, found.signs)
     return found.passes

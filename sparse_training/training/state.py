@@ -21,7 +21,7 @@ Number = int | float  # a bool is an int
 
 @dataclass
 class Progress:
-    """The epoch so far: of each step the mean loss, the number of right answers and of images; its wall time in s."""
+    """The epoch so far: of each step the mean loss, the number of right answers and of labels; its wall time in s."""
 
     losses: list[Tensor] = field(default_factory=list)
     correct: list[Tensor] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Progress:
         self.sizes.append(size)
 
     def averages(self, world: World) -> tuple[float, float]:
-        """Mean loss in nats and accuracy in percent over all images and processes."""
+        """Mean loss in nats and accuracy in percent over all labels and processes."""
         losses = torch.stack(self.losses).double()
         sizes = torch.tensor(self.sizes, dtype=torch.float64, device=losses.device)
         sums = torch.stack((losses @ sizes, torch.stack(self.correct).sum().double(), sizes.sum()))
@@ -77,7 +77,9 @@ def unpack(training: Training, tensors: Tensors, info: dict[str, Any], world: Wo
     layout could round differently.
     """
     training.step = info["step"]
-    training.sparse.load_masks(Masks(_section(tensors, "mask")))
+    masks = _section(tensors, "mask")  # in the order of the file, which is not that of the layers
+    in_order = {name: masks[name] for name in training.sparse.masks if name in masks}
+    training.sparse.load_masks(Masks(in_order | masks))
     training.model.load_state_dict(_section(tensors, "model"))
     _restore_optimizer(training, _section(tensors, "optimizer"), info.get("optimizer", {}))
     training.memory.clear()

@@ -9,7 +9,6 @@ from torch import nn
 
 from commons.checks import InputError
 from commons.parallel import run_jobs
-from sparse_training import data as datasets
 from sparse_training import models
 from sparse_training.masks import Masks, make_masks, score_and_distribution, usual_distribution
 from sparse_training.methods import Static
@@ -117,7 +116,7 @@ def write_start(cell: Cell, run: Run, path: Path, **info: str) -> None:
         masks=_scored(cell, config, fresh, last.masks),
         other=Run(cell.other_run).network().state if cell.other_run else None,
     )
-    counts: dict[str, Any] = {"redrawn_signs": start.redrawn_signs, "redrawn_magnitudes": start.redrawn_magnitudes}
+    counts = {"redrawn_signs": start.redrawn_signs, "redrawn_magnitudes": start.redrawn_magnitudes}
     save_network(path, start.state, start.masks, **counts, **info)
 
 
@@ -163,8 +162,7 @@ def _scored(cell: Cell, config: Config, model: nn.Module, learned: Masks) -> Mas
     if cell.mask in ("learned", "shuffled"):
         return None
     score, distribution = score_and_distribution(cell.mask)
-    settings = config.data
-    data = datasets.load(settings.name, settings.root or None, augment=False, image_size=settings.image_size or None)
+    data = config.data.load(augment=False)
     batch = data.samples("train", min(config.mask.samples, data.n_train), config.seed)
     return make_masks(
         model,

@@ -36,6 +36,11 @@ def write_cifar(root: Path, names: tuple[str, ...], classes: int, label_bytes: i
         (root / f"{name}.bin").write_bytes(np.concatenate((labels, pixels), 1).tobytes())
 
 
+def write_text(root: Path) -> None:
+    for name in ("one", "two", "three"):
+        (root / name).write_text("".join(f"{name} {index}\n" for index in range(40)))
+
+
 BATCHES = (*(f"data_batch_{index}" for index in range(1, 6)), "test_batch")
 FILES: dict[str, tuple[str, Callable[[Path], None], dict[str, Any]]] = {
     "cifar10": ("cifar10", lambda root: write_cifar(root, BATCHES, 10, 1), {}),
@@ -43,7 +48,9 @@ FILES: dict[str, tuple[str, Callable[[Path], None], dict[str, Any]]] = {
     "cifar100": ("cifar100", lambda root: write_cifar(root, ("train", "test"), 100, 2), {}),
     "folder": ("folder", lambda root: write_images(root, (9,)), {}),
     "folder of large images": ("folder", lambda root: write_images(root, (70, 80)), {"image_size": 12, "workers": 2}),
+    "text": ("text", lambda root: write_text(root), {"context": 9}),
 }
+CROPS = {"python-text": {"context": 16, "crops": 23, "test_crops": 15}}
 NAMES = [name for name in data.DATASETS if name not in (*FILES, "imagenet")] + list(FILES)
 
 
@@ -52,7 +59,7 @@ def load(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     """`load(**options)` of one data set."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     if request.param not in FILES:
-        return lambda **options: data.load(request.param, **options)
+        return lambda **options: data.load(request.param, **{**CROPS.get(request.param, {}), **options})
     name, write, fixed = FILES[request.param]
     (tmp_path / "root").mkdir()
     write(tmp_path / "root")
@@ -73,8 +80,9 @@ def test_batches_are_of_the_stated_shapes_types_and_counts(load: Callable[..., d
     for batches, count in ((source.train(0, 7, seed=0), source.n_train), (source.test(7), source.n_test)):
         sizes = []
         for x, y in batches:
-            assert (x.dtype, y.dtype) == (torch.float32, torch.int64)
+            assert (x.dtype, y.dtype) == (torch.int64 if source.targets > 1 else torch.float32, torch.int64)
             assert x.shape == (len(y), *source.shape)
+            assert y.numel() == len(y) * source.targets
             assert bool(x.isfinite().all())
             assert int(y.min()) >= 0
             assert int(y.max()) < source.num_classes == len(source.classes)
@@ -110,7 +118,7 @@ def test_without_augmentation_an_epoch_is_the_training_set(load: Callable[..., d
     x, y = joined(source.train(0, 7, seed=0))
     whole, labels = source.samples("train")
     assert images(x) == images(whole)
-    assert torch.equal(y.sort().values, labels.sort().values)
+    assert torch.equal(y.flatten().sort().values, labels.flatten().sort().values)
 
 
 def test_samples_are_drawn_by_the_seed_without_replacement(load: Callable[..., data.Data]) -> None:
@@ -129,6 +137,10 @@ def test_samples_are_drawn_by_the_seed_without_replacement(load: Callable[..., d
 
 def test_a_size_that_the_images_do_not_have_is_refused_or_obeyed(load: Callable[..., data.Data]) -> None:
     source = load()
+    if source.targets > 1:
+        with pytest.raises(InputError, match="image_size"):
+            load(image_size=16)
+        return
     assert load(image_size=source.shape[1]).shape == source.shape
     try:
         assert load(image_size=16).shape[1:] == (16, 16)
