@@ -6,6 +6,7 @@ python -m benchmarks.campaign stopping                 runs that `--stop-when re
 """
 
 import argparse
+import itertools
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.rounds import spread
 from commons.cli import Parser
 from commons.sequential import sequential_p_value
 from commons.tables import aligned
@@ -57,7 +59,8 @@ def epochs(args: argparse.Namespace) -> None:
             total = ends[-1] - ends[0]
             shares = {f"{key} %": 100 * value / total for key, value in spent.items()}
             mode = "compiled" if compiled else "eager"
-            rows.append({"arm": name, "mode": mode, "CPU s an epoch": total / (len(ends) - 1), **shares})
+            each = [end - begun for begun, end in itertools.pairwise(ends)]
+            rows.append({"arm": name, "mode": mode, **spread(each, "CPU s an epoch"), **shares})
             print(aligned(rows[-1:]), flush=True)
     print(aligned(rows))
 
@@ -105,6 +108,7 @@ def sweep(args: argparse.Namespace) -> None:
             row = {"runs": len(jobs), "sweep s": together[0], "in turn s": alone[0], "ratio": alone[0] / together[0]}
             rows.append(row | {"sweep CPU s": together[1], "in turn CPU s": alone[1]})
     print(aligned(rows))
+    print(aligned([{"of": key, **spread([row[key] for row in rows], "rounds")} for key in rows[0]]))
 
 
 def _seconds(commands: list[list[str]], environment: dict[str, str]) -> tuple[float, float]:

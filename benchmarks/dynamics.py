@@ -9,7 +9,6 @@ need the extra `bench`; one that cannot be imported is named and left out.
 import argparse
 import multiprocessing
 import resource
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.dynamics_peers import ARRIVAL, ATOL, PEERS, RTOL, Recovered, Solver, Starts
+from benchmarks.rounds import ratios, spread
 from commons import InputError
 from commons.cli import Parser, progress
 from commons.files import output_directory, write_csv
@@ -27,6 +27,7 @@ from commons.tables import aligned
 from theory import Standard, margin, recovers
 
 OURS = "dynamics, fused"
+RATIOS = ("least ours / it", "ours / it", "most ours / it")
 
 
 def ours(fuse: bool, device: str = "cpu") -> Solver:
@@ -78,7 +79,7 @@ def serve(name: str, grid: int, link: Connection) -> None:
 
 
 def measure(names: list[str], grid: int, rounds: int) -> list[dict[str, Any]]:
-    """A row for each solver that is there; ratios are of the medians, this project's over the solver's."""
+    """A row for each solver that is there; its ratios, this project's speed over its own, are taken round by round."""
     context = multiprocessing.get_context("spawn")
     links, facts, seconds, memory = {}, {}, {name: [] for name in names}, dict.fromkeys(names, 0.0)
     for name in names:
@@ -98,13 +99,13 @@ def measure(names: list[str], grid: int, rounds: int) -> list[dict[str, Any]]:
                 seconds[name].append(spent)
     for name in facts:
         links[name].send(False)
-    speed = {name: facts[name]["starts"] / statistics.median(seconds[name]) / 1e6 for name in facts}
+    speed = {name: [facts[name]["starts"] / spent / 1e6 for spent in seconds[name]] for name in facts}
     return [
         {
             "solver": name,
             "starts": facts[name]["starts"],
-            "million a second": f"{speed[name]:.4g}",
-            "ours / it": f"{speed[OURS] / speed[name]:.3g}" if OURS in speed else None,
+            **spread(speed[name], "million a second"),
+            **dict(zip(RATIOS, ratios(speed[OURS], speed[name]) if OURS in speed else [None] * 3, strict=True)),
             "misclassified": facts[name]["misclassified"],
             "peak MiB": round(memory[name]),
         }

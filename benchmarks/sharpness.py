@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from benchmarks.rounds import contest, spread
 from benchmarks.sharpness_solvers import Solver, contenders
 from commons.cli import Parser, progress
 from commons.files import output_directory, write_csv, write_text
@@ -36,6 +37,7 @@ from sparse_training.sharpness import HessianOperator, max_eigenvalue
 # After a solver of NumPy's or SciPy's, the threads of their BLAS spin on for some tens of milliseconds.
 PAUSE = 0.3
 STAGES = {"init": 0, "mid": 3, "end": 30}
+NETWORKS = {"mlp": "MLP 64-256-256-10, 85,002 parameters", "resnet20": "ResNet-20 on 1x8x8, 272,186 parameters"}
 Problem = tuple[nn.Module, Tensor, Tensor]
 
 
@@ -134,45 +136,78 @@ def measure(problem: Problem, solvers: dict[str, Solver], seed: int) -> list[dic
     ]
 
 
-def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Times over the rounds, the largest error, and the fastest round beside that of the fastest peer that is right.
+def tolerance(solver: str) -> float:
+    """The relative error within which an answer is right: the tolerance in a solver's name, or 1e-3."""
+    return next((float(word) for word in solver.split() if word.startswith("1e-")), 1e-3)
 
-    A round can only be slowed, as where another library's threads spin on for seconds: the fastest rounds are compared.
-    """
+
+def by_solver(rows: Sequence[dict[str, Any]], stage: str) -> dict[str, list[dict[str, Any]]]:
+    """The rounds of each solver at a stage, in the order of their seeds."""
+    here = sorted((row for row in rows if row["stage"] == stage), key=lambda row: int(row["seed"]))
+    return {name: [row for row in here if row["solver"] == name] for name in dict.fromkeys(r["solver"] for r in here)}
+
+
+def seconds(rounds: Sequence[dict[str, Any]]) -> list[float]:
+    """The seconds of each round."""
+    return [float(row["seconds"]) for row in rounds]
+
+
+def largest_error(rounds: Sequence[dict[str, Any]]) -> float | None:
+    """The largest error of the rounds; None for what has no value, such as a single product."""
+    return None if rounds[0]["error"] in (None, "") else max(float(row["error"]) for row in rounds)
+
+
+def right_peers(of: dict[str, list[dict[str, Any]]], within: float) -> dict[str, list[float]]:
+    """The seconds of each peer whose answers are right in every round."""
+    errors = {name: largest_error(rounds) for name, rounds in of.items() if not name.startswith("ours")}
+    return {name: seconds(of[name]) for name, error in errors.items() if error is not None and error <= within}
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Times over the rounds, the largest error, and the fastest right peer over each solver, round by round."""
     table = []
     for stage in STAGES:
-        here = [row for row in rows if row["stage"] == stage]
-        of = {name: [r for r in here if r["solver"] == name] for name in dict.fromkeys(r["solver"] for r in here)}
-        seconds = {name: [float(r["seconds"]) for r in each] for name, each in of.items()}
-        error = {
-            n: max(float(r["error"]) for r in each) for n, each in of.items() if each[0]["error"] not in (None, "")
-        }
-        right = [min(seconds[n]) for n in error if error[n] <= 1e-3 and not n.startswith("ours")]
+        of = by_solver(rows, stage)
         for name, each in of.items():
+            error, spent = largest_error(each), seconds(each)
+            peers = right_peers(of, tolerance(name)) if error is not None else {}
+            ratio = contest(name, spent, peers, "")
             table.append(
                 {
                     "stage": stage,
                     "solver": name,
                     "seeds": len(each),
-                    "error": f"{error[name]:.0e}" if name in error else None,
+                    "error": None if error is None else f"{error:.0e}",
                     "HVPs": median(int(r["hvps"]) for r in each),
-                    "gradients": round(median(seconds[name]) / median(seconds["gradient"]), 1),
-                    "seconds, least": min(seconds[name]),
-                    "median": median(seconds[name]),
-                    "most": max(seconds[name]),
-                    "fastest right peer / this": round(min(right) / min(seconds[name]), 2)
-                    if right and name in error
-                    else None,
+                    "gradients": round(median(spent) / median(seconds(of["gradient"])), 1),
+                    **spread(spent),
+                    "fastest right peer / this": ratio["ratio"] and round(ratio["ratio"], 2),
+                    "ratio, least": ratio["least"] and round(ratio["least"], 2),
+                    "ratio, most": ratio["most"] and round(ratio["most"], 2),
                     "MiB": next((round(float(r["MiB"])) for r in each if r["MiB"] not in (None, "")), None),
                 }
             )
     return table
 
 
+def contests(folder: Path) -> list[dict[str, Any]]:
+    """The lines of `make bench` from what has been measured: ours at each stage beside the fastest right peer."""
+    lines = []
+    for network in NETWORKS:
+        rows = read(folder / f"sharpness-{network}.csv")
+        for stage in STAGES:
+            of = by_solver(rows, stage)
+            for name in (name for name in of if name.startswith("ours")):
+                peers = right_peers(of, tolerance(name))
+                target = ">= 1" if "chunks" in name else ">= 1.3"
+                lines.append(contest(f"λ_max, {network} {stage}, {name}", seconds(of[name]), peers, target))
+    return lines
+
+
 def main() -> int:
     """Measure and write the tables."""
     parser = Parser(prog="python -m benchmarks.sharpness", description=__doc__)
-    parser.add_argument("--network", choices=["mlp", "resnet20"], default="mlp")
+    parser.add_argument("--network", choices=list(NETWORKS), default="mlp")
     parser.add_argument("--stage", choices=list(STAGES), nargs="+", default=list(STAGES))
     parser.add_argument("--solver", nargs="+", default=[], help="solvers to run (default: all)")
     parser.add_argument("--seed", type=int, nargs="+", default=[0, 1, 2], help="start seeds")
@@ -223,17 +258,18 @@ def merged(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[st
 
 def report(folder: Path) -> None:
     """Print and write the summary of every network measured so far."""
-    names = {"mlp": "MLP 64-256-256-10, 85,002 parameters", "resnet20": "ResNet-20 on 1x8x8, 272,186 parameters"}
     text = "# λ_max side by side with the peers\n"
-    for network, title in names.items():
+    for network, title in NETWORKS.items():
         rows = read(folder / f"sharpness-{network}.csv")
         if rows:
             text += f"\n## {title}\n\n{aligned(summary(rows))}"
     text += (
         "\nDigits/16, all 1,797 samples, mean cross-entropy, evaluation mode, all parameters, two CPU cores;"
         " one round a start seed, the largest error over them against float64; init, after 3 and after 30 epochs."
-        " HVPs and gradients are medians; the last ratio compares the fastest rounds."
-        " A peer is right at an error within 1e-3. MiB: peak of a fresh process above what it held, after 3 epochs."
+        " HVPs and gradients are medians. A peer is right if its error is within the tolerance that the row names, or"
+        " 1e-3, in every round. The fastest round of the fastest right peer is compared with the fastest round of the"
+        " row; the least and the most of that ratio within a round show what a slowed round does. MiB: peak of a fresh"
+        " process above what it held, after 3 epochs."
         "\n\nMade by `python -m benchmarks.sharpness --network mlp` and `--network resnet20`, each once more with"
         " `--memory`.\n"
     )

@@ -3,13 +3,14 @@
 Run from the project's root; prints a table.
 """
 
-import statistics
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 import torch
 
+from benchmarks.rounds import spread
 from commons.tables import aligned
 from sparse_training.masks import make_masks
 from sparse_training.models import build
@@ -37,8 +38,7 @@ def share_of_an_epoch(preset: str, epochs: int, folder: Path) -> dict[str, objec
         tracker.record(epoch)
         records.append(time.perf_counter() - between)
         steps.append(between - begun)
-    epoch_time, record = statistics.median(steps), statistics.median(records)
-    return {"network": preset, "epoch, s": epoch_time, "record, s": record, "share": f"{record / epoch_time:.2%}"}
+    return _row(preset, median(steps), records)
 
 
 def resnet50(folder: Path) -> dict[str, object]:
@@ -60,9 +60,12 @@ def resnet50(folder: Path) -> dict[str, object]:
     flip_table(tracker.history)
     read, size = (time.perf_counter() - begun) / 5, 101 * tracker.history.frame_bytes / 1e6
     print(f"ResNet-50: {size:.0f} MB for the start and 100 epochs; {read:.2f} s a frame to read")
-    record = statistics.median(records)
-    return {"network": "resnet50, ImageNet", "epoch, s": epoch_time, "record, s": record,
-            "share": f"{record / epoch_time:.6%}"}  # fmt: skip
+    return _row("resnet50, ImageNet", epoch_time, records)
+
+
+def _row(network: str, epoch: float, records: list[float]) -> dict[str, object]:
+    share = f"{100 * median(records) / epoch:.2g} %"
+    return {"network": network, "epoch, s": epoch, **spread(records, "record, s"), "share of an epoch": share}
 
 
 if __name__ == "__main__":

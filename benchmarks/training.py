@@ -5,7 +5,6 @@ Variants take turns step by step in one process, so that a busy machine slows al
 
 import argparse
 import gc
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.rounds import ratios, spread
 from commons.files import output_directory, write_csv
 from commons.tables import aligned
 from sparse_training import models
@@ -25,6 +25,7 @@ from sparse_training.training.update import Update
 
 VARIANTS = {"dense": "none", "static mask": "none", "Sign-In": "sign-in", "HAM": "ham", "UnitSpeed": "unit-speed"}
 DENSITY = 0.1
+RATIOS = ("least of static", "of static", "most of static")
 
 
 class Stepper:
@@ -61,7 +62,7 @@ class Stepper:
 
 
 def measure(model: str, size: int, mode: str, device: torch.device, rounds: int) -> list[dict[str, object]]:
-    """One row a variant: median step time in ms, its ratio to the static mask's, and memory in MiB."""
+    """One row a variant: step time in ms, its ratio to the static mask's step by step, and memory in MiB."""
     side, classes = (models.published_sizes(model)[key] for key in ("image_size", "num_classes"))
     batch = torch.randn(size, 3, side, side, device=device), torch.randint(0, classes, (size,), device=device)
     steppers = {variant: Stepper(variant, model, batch, mode, device) for variant in VARIANTS}
@@ -73,18 +74,14 @@ def measure(model: str, size: int, mode: str, device: torch.device, rounds: int)
             if index >= 3:
                 times[variant].append(seconds)
                 peaks[variant] = peak
-    plain = statistics.median(times["static mask"])
     return [
         {
             "model": model,
             "batch": size,
             "mode": mode,
             "variant": variant,
-            "step ms": 1e3 * statistics.median(own),
-            "of static": statistics.median(a / b for a, b in zip(own, times["static mask"], strict=True)),
-            "ratio of medians": statistics.median(own) / plain,
-            "least ratio": min(a / b for a, b in zip(own, times["static mask"], strict=True)),
-            "largest ratio": max(a / b for a, b in zip(own, times["static mask"], strict=True)),
+            **spread([1e3 * spent for spent in own], "step ms"),
+            **dict(zip(RATIOS, ratios(own, times["static mask"]), strict=True)),
             "held MiB": steppers[variant].held(),
             "peak above held MiB": peaks[variant] if device.type == "cuda" else None,
         }
