@@ -7,7 +7,9 @@ from commons.registry import Registry, subclass_of
 from sparse_training.methods.acdc import ACDC
 from sparse_training.methods.gmp import GMP
 from sparse_training.methods.iterative import IMP, LRR
-from sparse_training.methods.lifecycle import Method, Start, Training
+from sparse_training.methods.lifecycle import Start, Training
+from sparse_training.methods.method import Method
+from sparse_training.methods.own_loop import Attached
 from sparse_training.methods.pairing import unmet_need
 from sparse_training.methods.rigl import RiGL
 from sparse_training.methods.set import SET
@@ -28,6 +30,7 @@ __all__ = [
     "METHODS",
     "SET",
     "STR",
+    "Attached",
     "Method",
     "RiGL",
     "Start",

@@ -10,7 +10,8 @@ import torch
 
 from commons.checks import number
 from sparse_training.masks import Masks
-from sparse_training.methods.lifecycle import Method, Start, Training
+from sparse_training.methods.lifecycle import Start, Training
+from sparse_training.methods.method import Method
 from sparse_training.methods.schedules import alternating
 from sparse_training.methods.support import keep_largest
 from sparse_training.reparam import Sparse
@@ -27,6 +28,7 @@ class ACDC(Method):
 
     name: ClassVar[str] = "acdc"
     regrows: ClassVar[bool] = True
+    begins_dense: ClassVar[bool] = True
 
     warm_up: float = 0.1
     phase: float = 0.05
@@ -42,6 +44,10 @@ class ACDC(Method):
             return start.sparsify(start.dense_masks())
         weights = {name: start.model.get_parameter(name).detach() for name in start.prunable}
         return start.sparsify(keep_largest(weights, start.density))
+
+    def enter(self, training: Training) -> None:
+        if self._turn(0, training.total_steps) is False:
+            self.on_step(training)
 
     def on_step(self, training: Training) -> None:
         dense = self._turn(training.step, training.total_steps)

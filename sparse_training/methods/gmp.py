@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from commons.checks import number
-from sparse_training.methods.lifecycle import Method, Start, Training
+from sparse_training.methods.lifecycle import Start, Training
+from sparse_training.methods.method import Method
 from sparse_training.methods.schedules import cubic_density
 from sparse_training.methods.support import keep_largest
 from sparse_training.reparam import Sparse
@@ -23,6 +24,7 @@ class GMP(Method):
     """
 
     name: ClassVar[str] = "gmp"
+    begins_dense: ClassVar[bool] = True
 
     begin_at: float = 0.2
     end_at: float = 0.8

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from commons.checks import number
-from sparse_training.methods.lifecycle import Method, Start, Terms, Training
+from sparse_training.methods.lifecycle import Start, Terms, Training
+from sparse_training.methods.method import Method
 from sparse_training.methods.schedules import levels
 from sparse_training.methods.support import keep_largest
 from sparse_training.reparam import Sparse
@@ -26,6 +27,7 @@ class LRR(Method):
     """
 
     name: ClassVar[str] = "lrr"
+    begins_dense: ClassVar[bool] = True
 
     share: float = 0.2
 
@@ -72,6 +74,10 @@ class IMP(LRR):
         if self._due(0, start):
             start.memory.update(_copies(sparse.model))
         return sparse
+
+    def enter(self, training: Training) -> None:
+        if self._due(0, training):
+            training.memory.update(_copies(training.model))
 
     def on_step(self, training: Training) -> None:
         if self._due(training.step, training):

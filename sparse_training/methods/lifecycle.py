@@ -1,8 +1,7 @@
-"""What a training method is: three moments of a run at which it may act, and what it sees there."""
+"""What a training method sees: the terms of a run, the run before its first step, and the run in progress."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -89,40 +88,3 @@ class Training(Terms):
     def done(self) -> float:
         """Share of the training that is done, in [0, 1]."""
         return self.step / self.total_steps
-
-
-@dataclass(frozen=True)
-class Method:
-    """A training method, written as a frozen dataclass whose fields are its settings with their published defaults.
-
-    What changes in a run is kept in `Training`, so that one method serves any number of runs. The moments, in order:
-
-        begin(start)                  once, before the optimizer exists: return start.sparsify(masks)
-        on_gradient(training, batch)  after backward on batch = (x, y); return True to skip the optimizer's step
-        on_step(training)             after the optimizer's step, with training.step already counting it
-
-    Masks change by training.sparse.set_masks(masks, training.optimizer), and only so.
-
-    regrows: whether the method frees weights that are 0 and must be able to leave it. owns_weight: whether the method
-    writes the weights itself, so that no factors can. `pairing.unmet_need` decides by them which reparametrizations
-    the method works with.
-    """
-
-    name: ClassVar[str]
-    regrows: ClassVar[bool] = False
-    owns_weight: ClassVar[bool] = False
-
-    def cycles(self, density: float) -> int:
-        """How many times the run goes through the configured epochs and learning-rate schedule to reach a density."""
-        return 1
-
-    def begin(self, start: Start) -> Sparse:
-        """Begin with the masks of the configuration, at its density from the first step on."""
-        return start.sparsify(start.start_masks())
-
-    def on_gradient(self, training: Training, batch: tuple[Tensor, Tensor]) -> bool:
-        """Change nothing on the batch (x, y) and let the optimizer make its step; True would skip the step."""
-        return False
-
-    def on_step(self, training: Training) -> None:
-        """Change nothing."""

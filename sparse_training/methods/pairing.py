@@ -1,10 +1,19 @@
 """Which reparametrizations a training method works with: each says what it does or offers, and the pair decides."""
 
-from sparse_training.methods.lifecycle import Method
+from typing import ClassVar, Protocol
+
 from sparse_training.reparam import Reparam
 
 
-def unmet_need(method: Method, reparam: Reparam | None) -> str:
+class States(Protocol):
+    """What a `Method` states of itself."""
+
+    name: ClassVar[str]
+    regrows: ClassVar[bool]
+    owns_weight: ClassVar[bool]
+
+
+def unmet_need(method: States, reparam: Reparam | None) -> str:
     """The need of the method that `reparam` does not meet, as a clause; "" where the two work together."""
     if reparam is None:
         return ""

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from commons.checks import number
 from sparse_training.masks import Masks
-from sparse_training.methods.lifecycle import Method, Training
+from sparse_training.methods.lifecycle import Training
+from sparse_training.methods.method import Method
 from sparse_training.methods.schedules import cosine_drop
 from sparse_training.methods.support import replace
 
@@ -26,6 +27,7 @@ class RiGL(Method):
 
     name: ClassVar[str] = "rigl"
     regrows: ClassVar[bool] = True
+    sees_gradients: ClassVar[bool] = True
 
     every: int = 100
     fraction: float = 0.3
@@ -37,7 +39,7 @@ class RiGL(Method):
         number("method.fraction", self.fraction, above=0, at_most=1)
         number("method.end_at", self.end_at, above=0, at_most=1)
 
-    def on_gradient(self, training: Training, batch: tuple[Tensor, Tensor]) -> bool:
+    def on_gradient(self, training: Training, batch: tuple[Tensor, ...]) -> bool:
         drop = cosine_drop(training.done, self.fraction, self.end_at)
         if not training.step or training.step % self.every or not drop:
             return False

@@ -10,7 +10,8 @@ import torch
 
 from commons.checks import number
 from sparse_training.masks import Masks
-from sparse_training.methods.lifecycle import Method, Training
+from sparse_training.methods.lifecycle import Training
+from sparse_training.methods.method import Method
 from sparse_training.methods.support import replace
 
 
@@ -24,6 +25,7 @@ class SET(Method):
 
     name: ClassVar[str] = "set"
     regrows: ClassVar[bool] = True
+    by_epoch: ClassVar[bool] = True
 
     fraction: float = 0.3
 

@@ -12,7 +12,8 @@ from torch.nn.utils import parametrize
 
 from commons.checks import number
 from sparse_training.masks import Masks
-from sparse_training.methods.lifecycle import Method, Start, Training
+from sparse_training.methods.lifecycle import Start, Training
+from sparse_training.methods.method import Method
 from sparse_training.reparam import Sparse
 from sparse_training.reparam.building import write_weight
 
@@ -44,6 +45,7 @@ class STR(Method):
 
     name: ClassVar[str] = "str"
     owns_weight: ClassVar[bool] = True
+    begins_dense: ClassVar[bool] = True
 
     initial: float = -3200.0
 
@@ -52,10 +54,13 @@ class STR(Method):
 
     def begin(self, start: Start) -> Sparse:
         sparse = start.sparsify(start.dense_masks())
-        for layer in sparse.layers:
-            if not layer.frozen:
-                write_weight(sparse.model, layer, SoftThreshold(self.initial).to(layer.mask.device))
+        self.prepare(sparse)
         return sparse
+
+    def prepare(self, sparse: Sparse) -> None:
+        for layer in sparse.layers:
+            if not layer.frozen and not parametrize.is_parametrized(layer.module, layer.attribute):
+                write_weight(sparse.model, layer, SoftThreshold(self.initial).to(layer.mask.device))
 
     def on_step(self, training: Training) -> None:
         if training.step == training.total_steps:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from sparse_training.methods.lifecycle import Method
+from sparse_training.methods.method import Method
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,18 @@ from sparse_training.reparam.layer import Layer
 from sparse_training.reparam.merging import merged, refresh_recurrent
 from sparse_training.reparam.optimizer_states import overwrites_gradients
 from sparse_training.reparam.scaling import Scaling
-from sparse_training.reparam.stepping import Watch, check_groups, groups_of, parameter_groups, scale, step_one_by_one
+from sparse_training.reparam.stepping import (
+    Args,
+    Named,
+    Watch,
+    check_groups,
+    groups_of,
+    parameter_groups,
+    put_gradients_aside,
+    scale,
+    step_one_by_one,
+    with_gradients,
+)
 
 
 class Sparse:
@@ -157,10 +168,18 @@ class Sparse:
         for layer in self._layers:
             layer.use_mask(masks[layer.name])
 
-    def attach(self, optimizer: torch.optim.Optimizer) -> None:
+    def attach(
+        self,
+        optimizer: torch.optim.Optimizer,
+        before: Callable[[], bool] | None = None,
+        after: Callable[[], object] | None = None,
+    ) -> None:
         """Let every step of the optimizer be followed by `after_step`, which then need not be called.
 
         Calling it all the same changes nothing, and neither does a second `attach`.
+
+        before: called when the gradients of a step are there; where it returns True no weight is stepped. after: called
+        at the end of each step, skipped ones too. Those of an earlier call stay where None is given.
 
         Raises:
             InputError: as `after_step`, or the optimizer has no step hooks.
@@ -170,6 +189,7 @@ class Sparse:
         if not watch.hooked:
             refuse("optimizer", type(optimizer).__name__, "one with step hooks", "attach the one that it wraps")
         watch.attached, watch.stepped = True, seen and watch.stepped
+        watch.before, watch.after = before or watch.before, after or watch.after
 
     @torch.no_grad()
     def after_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -221,17 +241,18 @@ class Sparse:
         watch = self._watches[optimizer] = Watch(self._seems_stepped(optimizer))
         itself = weakref.ref(self)
 
-        def about_to_step(optimizer: torch.optim.Optimizer, args: tuple[object, ...], named: dict[str, object]) -> None:
+        def about_to_step(optimizer: torch.optim.Optimizer, args: Args, named: Named) -> tuple[Args, Named] | None:
             sparse = itself()
             if sparse is None or watch.inside:
-                return
-            closure = any(callable(value) for value in (*args[1:], *named.values()))
-            if watch.attached and sparse._acts_before:
-                if closure:
-                    refuse("step", "a closure", "called without one", "compute the gradients before the step")
+                return None
+            called = None
+            if watch.attached and (sparse._acts_before or watch.before is not None):
+                called = with_gradients(optimizer, args, named)
                 sparse._before_step(optimizer, watch)
+            closure = called is None and any(callable(value) for value in (*args[1:], *named.values()))
             if sparse._reads_gradient and not closure and getattr(optimizer, "grad_scale", None) is None:
                 watch.lend_gradients(sparse._held(optimizer))
+            return called
 
         def stepped(optimizer: torch.optim.Optimizer, *_: object) -> None:
             if watch.inside:
@@ -243,14 +264,15 @@ class Sparse:
                     found_inf is not None and bool(found_inf)
                 ):  # a fused step that was skipped inside
                     return
-                watch.stepped = True
+                watch.stepped, watch.skipped = not watch.skipped, False
                 if watch.attached:
                     sparse.after_step(optimizer)
+                    if watch.after is not None:
+                        watch.after()
 
         try:
             optimizer.register_step_post_hook(stepped)
-            if self._acts_before or self._reads_gradient:
-                optimizer.register_step_pre_hook(about_to_step)
+            optimizer.register_step_pre_hook(about_to_step)
         except AttributeError:
             watch.hooked = False
         return watch
@@ -274,6 +296,10 @@ class Sparse:
     def _before_step(self, optimizer: torch.optim.Optimizer, watch: Watch) -> None:
         """Scale gradients and learning rates, and step the layers one by one, as scaling and reparametrization ask."""
         watch.undo.close()  # of a step that failed
+        if watch.before is not None and watch.before():
+            watch.undo.push(put_gradients_aside(optimizer))
+            watch.skipped = True
+            return
         groups, held = groups_of(optimizer), self._held(optimizer)
         if self.scaling is not None:
             watch.undo.push(scale(self.scaling, self._layers, held, groups))
@@ -344,6 +370,14 @@ class Sparse:
         if not self.reparametrized:
             return gradients.at_hand(self._layers)
         return gradients.evaluated(self.model, self._layers, loss)
+
+    def probe_gradients(self) -> None:
+        """Let backward passes gather from now on what `gradient_at_hand` returns where factors write the weights."""
+        gradients.probe(self._layers)
+
+    def gradient_at_hand(self) -> dict[str, Tensor]:
+        """∂loss/∂θ by name, as `dense_gradient`, of the backward passes since `probe_gradients`, or `zero_grad`."""
+        return gradients.at_hand(self._layers)
 
     def merge(self) -> nn.Module:
         """A plain copy of the network whose outputs are bit-identical: each weight is the product of its factors."""

@@ -13,6 +13,8 @@ from sparse_training.reparam.layer import Layer
 from sparse_training.reparam.scaling import Scaling
 
 Group = dict[str, Any]
+Args = tuple[Any, ...]
+Named = dict[str, Any]
 
 
 @dataclass
@@ -21,8 +23,9 @@ class Watch:
 
     stepped: it has stepped since `Sparse.after_step` last acted. attached: each step calls `after_step` by itself.
     hooked: it tells of its steps; a wrapper that is an Optimizer in name only does not, and each call then counts as a
-    step. inside: it is making the step of one layer. undo: what is to be put back after the present step. lent: the
-    parameters whose gradient the optimizer has a copy of, each with the gradient itself.
+    step. inside: it is making the step of one layer. undo: what is to be put back after the present step. before,
+    after: what a user lets happen around a step. skipped: the present step changes nothing, as `before` asked. lent:
+    the parameters whose gradient the optimizer has a copy of, each with the gradient itself.
     """
 
     stepped: bool
@@ -30,6 +33,9 @@ class Watch:
     hooked: bool = True
     inside: bool = False
     undo: ExitStack = field(default_factory=ExitStack)
+    before: Callable[[], bool] | None = None
+    after: Callable[[], object] | None = None
+    skipped: bool = False
     lent: list[tuple[nn.Parameter, Tensor]] = field(default_factory=list)
 
     def lend_gradients(self, layers: Sequence[Layer]) -> None:
@@ -47,6 +53,39 @@ class Watch:
         for parameter, gradient in self.lent:
             parameter.grad = gradient
         self.lent = []
+
+
+def with_gradients(optimizer: torch.optim.Optimizer, args: Args, named: Named) -> tuple[Args, Named] | None:
+    """Call the closure of a step, if it has one, so that the gradients are there; None where it has none.
+
+    Returns the arguments of the step with a closure in its place that only returns the loss.
+
+    Raises:
+        InputError: the optimizer calls its closure as often as it likes.
+    """
+    closures = [value for value in (*args[1:], *named.values()) if callable(value)]
+    if not closures:
+        return None
+    if isinstance(optimizer, torch.optim.LBFGS):
+        refuse("optimizer", type(optimizer).__name__, "one whose step evaluates the loss once")
+    with torch.enable_grad():
+        loss = closures[0]()
+
+    def known() -> Any:
+        return loss
+
+    same = tuple(known if callable(value) else value for value in args[1:])
+    return (args[0], *same), {key: known if callable(value) else value for key, value in named.items()}
+
+
+def put_gradients_aside(optimizer: torch.optim.Optimizer) -> ExitStack:
+    """Take every gradient from the optimizer, which then steps nothing, until the stack that is returned is closed."""
+    put_back = ExitStack()
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            put_back.callback(setattr, parameter, "grad", parameter.grad)
+            parameter.grad = None
+    return put_back
 
 
 def groups_of(optimizer: torch.optim.Optimizer) -> dict[int, Group]:

@@ -221,11 +221,36 @@ def test_what_it_cannot_work_with_is_refused_in_one_line() -> None:
     optimizer.step()
     with pytest.raises(InputError, match="attached before its first step"):
         sparse.after_step(optimizer)
-    sparse.attach(optimizer)
-    with pytest.raises(InputError, match="closure"):
-        optimizer.step(lambda: loss)
     with pytest.raises(InputError, match="state is known"):
         sparse.attach(torch.optim.LBFGS(sparse.model.parameters()))
+
+
+def test_a_closure_is_called_once_before_the_step() -> None:
+    ends = []
+    for closed in (False, True):
+        sparse = network()
+        optimizer = OPTIMIZERS["sgd"](sparse.parameter_groups(0.1))
+        sparse.attach(optimizer)
+        calls = []
+
+        def closure(
+            sparse: Sparse = sparse, optimizer: torch.optim.Optimizer = optimizer, calls: list = calls
+        ) -> Tensor:
+            optimizer.zero_grad()
+            loss = sparse.model(torch.ones(2, 5, dtype=torch.float64)).sum()
+            loss.backward()
+            calls.append(float(loss.detach()))
+            return loss
+
+        for _ in range(3):
+            if closed:
+                assert float(optimizer.step(closure).detach()) == calls[-1]
+            else:
+                closure()
+                optimizer.step()
+        assert len(calls) == 3
+        ends.append(sparse.weights())
+    assert all(torch.equal(weight, ends[1][name]) for name, weight in ends[0].items())
 
 
 def test_a_step_that_fails_leaves_gradients_and_the_next_step_whole(monkeypatch: pytest.MonkeyPatch) -> None:
