@@ -1,7 +1,12 @@
-"""`data DIR`: says which data set a folder holds, and with --verify whether every image can be decoded."""
+"""`data DIR`: says which data set a folder holds, and with --verify whether every image can be decoded.
+
+Of text, `data python-text` or `data FILE --text`, it says what is trained on and what is held out, and with --baselines
+the bits per byte of simple models on the held-out text.
+"""
 
 import argparse
 import sys
+from pathlib import Path
 
 from commons.cli import Parser
 
@@ -9,8 +14,14 @@ from commons.cli import Parser
 def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the command."""
     parser = commands.add_parser("data", help="say which data set a folder holds", description=__doc__)
-    parser.add_argument("dir", metavar="DIR", help="folder with CIFAR's files or with train/CLASS/IMAGE")
+    parser.add_argument("dir", metavar="DIR", help="folder with CIFAR's files or train/CLASS/IMAGE; text; python-text")
     parser.add_argument("--verify", action="store_true", help="decode every image of an image folder")
+    parser.add_argument("--text", action="store_true", help="DIR is a text file or a folder of text files")
+    parser.add_argument(
+        "--baselines", action="store_true", help="bits per byte of n-grams, zlib and xz on held-out text"
+    )
+    parser.add_argument("--context", type=int, metavar="N", help="bytes of a crop (default: 128)")
+    parser.add_argument("--test-crops", type=int, metavar="N", help="held-out crops to test on (default: all)")
     parser.set_defaults(run=run)
 
 
@@ -19,6 +30,9 @@ def run(args: argparse.Namespace) -> int:
     from commons.cli import progress
     from sparse_training.data.found import bad_images, look
 
+    if args.text or args.baselines or args.dir == "python-text":
+        _text(args)
+        return 0
     print("\n".join(look(args.dir).lines()))
     if not args.verify:
         return 0
@@ -29,3 +43,24 @@ def run(args: argparse.Namespace) -> int:
         print(fault, file=sys.stderr)
     print(f"verified  {len(faults):,} images cannot be decoded")
     return 1 if faults else 0
+
+
+def _text(args: argparse.Namespace) -> None:
+    from commons.tables import aligned
+    from sparse_training import data
+    from sparse_training.data.baselines import baselines
+    from sparse_training.data.text import Text
+
+    own = args.dir == "python-text" and not Path(args.dir).exists()
+    name, root = ("python-text", None) if own else ("text", args.dir)
+    found = data.load(name, root, context=args.context, test_crops=args.test_crops)
+    assert isinstance(found, Text)
+    record = found.record
+    for split, crops in (("train", found.n_train), ("test", found.n_test)):
+        files, size = len(record["files"][split]), record["bytes"][split]
+        print(f"{split:<9} {files:,} files, {size:,} bytes, {crops:,} crops of {found.context}")
+    print(f"dropped   {record['dropped_test_lines']:,} long lines of the test that are in training too")
+    print(f"digest    {record['digest']}")
+    if args.baselines:
+        rows = [{"model": model, "bits per byte": bits} for model, bits in baselines(found).items()]
+        print(f"\n{aligned(rows)}", end="")
