@@ -20,7 +20,7 @@ from commons.checks import InputError, refuse
 from commons.files import open_regular, unreadable, write_whole
 
 DIGEST = "digest"  # the key of the digest in a file's metadata
-_DTYPES = {
+DTYPES = {
     torch.float64: "F64",
     torch.float32: "F32",
     torch.float16: "F16",
@@ -43,8 +43,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     """
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     for name, tensor in held.items():
-        if tensor.dtype not in _DTYPES:
-            refuse(f"{name}.dtype", tensor.dtype, "one that a file can hold", ", ".join(_DTYPES.values()))
+        if tensor.dtype not in DTYPES:
+            refuse(f"{name}.dtype", tensor.dtype, "one that a file can hold", ", ".join(DTYPES.values()))
     digest = digest_of(held, metadata)
     header: dict[str, object] = {"__metadata__": {**metadata, DIGEST: digest}}
     # Wide entries come first, as the format asks, so that each tensor begins at a multiple of its entries' size.
@@ -53,7 +53,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     for name in order:
         begin, end = end, end + held[name].nbytes
         shape = list(held[name].shape)
-        header[name] = {"dtype": _DTYPES[held[name].dtype], "shape": shape, "data_offsets": [begin, end]}
+        header[name] = {"dtype": DTYPES[held[name].dtype], "shape": shape, "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
 

@@ -1,4 +1,7 @@
-"""A network as a file: its merged state dict and its masks as one safetensors file, written whole, never a pickle."""
+"""A network as a file: its merged state dict and its masks as one safetensors file, written whole, never a pickle.
+
+Masked weights are written dense beside their masks, or in a layout of `sparse_tensors`; `load_network` reads all.
+"""
 
 import json
 import warnings
@@ -9,9 +12,9 @@ from typing import Any
 
 from torch import Tensor
 
-from commons.checks import InputError
+from commons.checks import InputError, choice
 from commons.files import OldForm, unreadable
-from sparse_training import tensor_files
+from sparse_training import sparse_tensors, tensor_files
 from sparse_training.masks import Masks
 
 STATE, MASK = "state.", "mask."
@@ -33,15 +36,32 @@ class Network:
         return {name: self.state[name] for name in self.masks or ()}
 
 
-def save_network(path: str | Path, state: Mapping[str, Tensor], masks: Masks | None = None, **info: Any) -> None:
+def save_network(
+    path: str | Path, state: Mapping[str, Tensor], masks: Masks | None = None, *, layout: str = "dense", **info: Any
+) -> None:
     """Write a network to the file `path`, whole or not at all.
 
     state: state dict of the merged network, each tensor in its parameter's shape. masks: its support, if it has one.
+    layout: how masked weights are written, "dense" with the mask beside it, "sparse" or "2:4" (see `sparse_tensors`).
     info: JSON values to keep with it.
+
+    Raises:
+        InputError: an unknown layout; or, for one that is not dense, a weight that is not 0 off its mask or whose mask
+            does not fit the layout, told with the name of the weight.
     """
-    tensors = {STATE + name: value for name, value in state.items()}
-    tensors |= {MASK + name: mask for name, mask in (masks or {}).items()}
-    write_checkpoint(Path(path), tensors, {"kind": "network", "order": [list(state), list(masks or ())], **info})
+    choice("layout", layout, sparse_tensors.LAYOUTS)
+    own = dict(masks or {})
+    if layout == "dense":
+        tensors = {STATE + name: value for name, value in state.items()}
+        tensors |= {MASK + name: mask for name, mask in own.items()}
+        form: dict[str, Any] = {"order": [list(state), list(own)]}
+    else:
+        held = {name: value.cpu() for name, value in state.items()}
+        tensors, table = sparse_tensors.pack(held, {name: mask.cpu() for name, mask in own.items()}, layout)
+        form = {"layout": layout, "tensors": table}
+        if list(own) != [name for name in state if name in own]:
+            form["order"] = [list(state), list(own)]
+    write_checkpoint(Path(path), tensors, {"kind": "network", **form, **info})
 
 
 def load_network(path: str | Path) -> Network:
@@ -52,16 +72,30 @@ def load_network(path: str | Path) -> Network:
     """
     tensors, info = read_checkpoint(Path(path), "network")
     try:
-        names, layers = info.pop("order")
-        masks = Masks({name: tensors[MASK + name] for name in layers}) if layers else None
-        state = {name: tensors[STATE + name] for name in names}
+        layout = info.pop("layout", "dense")
+        if layout == "dense":
+            names, layers = info.pop("order")
+            state = {name: tensors[STATE + name] for name in names}
+            own = {name: tensors[MASK + name] for name in layers}
+        else:
+            state, own = sparse_tensors.unpack(tensors, info.pop("tensors"), layout)
+            own = {name: own[name] for name in info.pop("order", [[], own])[1]}
+        masks = Masks(own) if own else None
         weights = {name: state[name] for name in masks or ()}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
         unreadable(path, f"it holds no whole network ({type(error).__name__}: {error})")
     for name, mask in (masks or {}).items():
         if weights[name].shape != mask.shape:
             unreadable(path, f"the mask of {name!r} has another shape than the weight")
     return Network(state, masks, info)
+
+
+def is_network(path: str | Path) -> bool:
+    """Whether the header of a safetensors file says that `save_network` wrote it."""
+    try:
+        return bool(json.loads(tensor_files.read_metadata(Path(path)).get("info", "{}")).get("kind") == "network")
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return False
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:

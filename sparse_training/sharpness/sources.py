@@ -17,6 +17,7 @@ from sparse_training import data, models
 from sparse_training.data.resident import Resident
 from sparse_training.masks import Masks, prunable
 from sparse_training.reparam import SignIn
+from sparse_training.runs.checkpoint import Network, is_network, load_network
 from sparse_training.runs.run import Run
 from sparse_training.runs.trust import Trust
 from sparse_training.sharpness.batches import Batch, count, fixed_batches
@@ -133,15 +134,25 @@ def of_files(files: Files, chosen: Chosen) -> Source:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
+    """The state dict of `read_network`."""
+    return read_network(path).state
+
+
+def read_network(path: Path) -> Network:
     """Read a state dict from .safetensors, or from what torch.save wrote, in which only tensors are accepted.
 
-    A dictionary around it, as {"epoch": ..., "state_dict": ...}, is opened where it holds one state dict.
+    A dictionary around it, as {"epoch": ..., "state_dict": ...}, is opened where it holds one state dict. A network
+    that `runs.save_network` wrote comes with its masks and what was said of it; others have neither.
 
     Raises:
         InputError: The file cannot be read, or holds no state dict, or several.
     """
     if path.suffix == ".safetensors":
-        return read_tensors(path)[0]
+        return load_network(path) if is_network(path) else Network(read_tensors(path)[0], None, {})
+    return Network(_read_pickled(path), None, {})
+
+
+def _read_pickled(path: Path) -> dict[str, Tensor]:
     try:
         with open_regular(path) as file:
             found = torch.load(file, map_location="cpu", weights_only=True)

@@ -116,7 +116,7 @@ def write_start(cell: Cell, run: Run, path: Path, **info: str) -> None:
         masks=_scored(cell, config, fresh, last.masks),
         other=Run(cell.other_run).network().state if cell.other_run else None,
     )
-    counts = {"redrawn_signs": start.redrawn_signs, "redrawn_magnitudes": start.redrawn_magnitudes}
+    counts: dict[str, Any] = {"redrawn_signs": start.redrawn_signs, "redrawn_magnitudes": start.redrawn_magnitudes}
     save_network(path, start.state, start.masks, **counts, **info)
 
 

@@ -17,6 +17,7 @@ PACKAGES = (
     "dynamics",
     "sparse_training",
     "sparse_training.data",
+    "sparse_training.export",
     "sparse_training.masks",
     "sparse_training.methods",
     "sparse_training.models",
