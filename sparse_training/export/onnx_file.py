@@ -40,9 +40,14 @@ def write(network: object, path: Path, model: nn.Module | None, x: Tensor | None
 
 
 def read(path: Path, model: nn.Module) -> Any:
-    """What the file computes, x (B, ...) -> outputs, by onnxruntime on the CPU; the model is not used."""
+    """What the file computes, x (B, ...) -> outputs, by onnxruntime on the CPU in as many threads as torch has.
+
+    model: not used.
+    """
     runtime = _package("onnxruntime")
-    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
 
     def run(x: Tensor) -> Tensor:
