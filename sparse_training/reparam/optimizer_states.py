@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, optim
 
 from commons.checks import refuse
+from sparse_training.reparam.clocked import ClockedAdamW
 
 
 class Kind(Enum):
@@ -39,6 +40,7 @@ STATES: dict[type[optim.Optimizer], Mapping[str, Kind]] = {
     optim.Muon: {"momentum_buffer": Kind.FIRST},  # an average of gradients; only the update mixes entries
     optim.Adam: _ADAM,
     optim.AdamW: _ADAM,
+    ClockedAdamW: {"exp_avg": Kind.FIRST, "exp_avg_sq": Kind.SECOND, "clock": Kind.RUNNING},
     optim.NAdam: {**_ADAM, "mu_product": Kind.CONSTANT},
     optim.RAdam: _ADAM,
     optim.Adamax: {"exp_avg": Kind.FIRST, "exp_inf": Kind.RUNNING, **_STEP},

@@ -44,7 +44,10 @@ class SignIn(Reparam):
     momentum: what a reset does to the optimizer's averages. "keep" leaves them, "zero" sets them to 0, and
     "transport" rewrites them as if the gradients ∂L/∂θ behind them had met the new factors. The last two need an
     optimizer whose state is known, see `optimizer_states.STATES`; averages that are neither of gradients nor of their
-    squares stay as they are in a transport.
+    squares stay as they are in a transport. Under Adam, which divides by the size of each factor's gradients, "keep"
+    differs from "transport" only where the reset turns the sign of m, and there it steps against the gradient at first.
+    "zero" makes the next step (1 − β₁)/√(1 − β₂) times too long, 3.16 times for (0.9, 0.999), because Adam's count of
+    steps goes on; `ClockedAdamW` starts its clocks again.
 
     Under SGD without momentum, with learning rate η, decay λ' of the factors and g = ∂L/∂θ, one step takes
     β to β((1 − ηλ')² − η²g²), exactly; this is why resets are needed.

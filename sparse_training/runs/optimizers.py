@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from commons.checks import number, refuse
+from commons.checks import choice, number, refuse
 from commons.registry import Registry, subclass_of
+from sparse_training.reparam.clocked import ClockedAdamW
 
 Groups = list[dict[str, Any]]
 
@@ -69,25 +70,42 @@ class SGD(Optimizer):
 
 @dataclass(frozen=True)
 class AdamW(Optimizer):
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019).
+
+    clock: whose steps the bias corrections count: those of the "run", or of each "weight" since it was last grown, as
+    in SMET (arXiv 2606.00888). grown_warm_up: with the latter, steps in which the rate of a grown weight rises.
+    """
 
     name: ClassVar[str] = "adamw"
 
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+    clock: str = "run"
+    grown_warm_up: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for beta in self.betas:
             number("optimizer.betas", beta, at_least=0, below=1)
         number("optimizer.eps", self.eps, above=0)
+        choice("optimizer.clock", self.clock, ("run", "weight"))
+        number("optimizer.grown_warm_up", self.grown_warm_up, at_least=0, integer=True)
+        if self.grown_warm_up and self.clock == "run":
+            refuse("optimizer.grown_warm_up", self.grown_warm_up, "0 with clock='run'", "set optimizer.clock=weight")
 
     def build(self, groups: Groups) -> torch.optim.Optimizer:
+        if self.clock == "weight":
+            return self._clocked(groups, self.lr)
         return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps)
 
     def build_recordable(self, groups: Groups, lr: torch.Tensor) -> torch.optim.Optimizer:
+        if self.clock == "weight":
+            return self._clocked(groups, lr)
         return torch.optim.AdamW(groups, lr=lr, betas=self.betas, eps=self.eps, capturable=True, fused=True)
+
+    def _clocked(self, groups: Groups, lr: float | torch.Tensor) -> torch.optim.Optimizer:
+        return ClockedAdamW(groups, lr=lr, betas=self.betas, eps=self.eps, warm_up=self.grown_warm_up)
 
 
 OPTIMIZERS: Registry[type[Optimizer]] = Registry(
