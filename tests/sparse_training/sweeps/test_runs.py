@@ -21,6 +21,7 @@ from sparse_training.sweeps.local import Local
 from sparse_training.sweeps.table import compare, formatted, header_of, rows_of
 from sparse_training.training.loop import train
 from tests.sparse_training.sweeps.deaths import deadly
+from tests.sparse_training.sweeps.threads import threads
 from tests.sparse_training.sweeps.sweep_files import FOUR_ARMS
 
 Make = Callable[..., Sweep]
@@ -193,6 +194,15 @@ def test_a_worker_that_dies_is_replaced_and_a_run_that_kills_it_is_given_up(swee
         assert made.run(executor)
     assert {made.jobs[0].address} == set(made.failed)
     assert len(made.finished()) == len(made.jobs) - 1
+
+
+def test_a_worker_has_one_thread_whatever_it_imports_first(sweep: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    with Local(1, work=threads) as executor:
+        executor.submit(sweep().jobs[:1])
+        (ended,) = executor.wait(60)
+    assert ended.reason == "1"
+    assert "OMP_NUM_THREADS" not in os.environ
 
 
 def test_when_time_is_over_states_are_saved_and_the_next_call_goes_on(
