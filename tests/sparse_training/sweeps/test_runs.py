@@ -21,8 +21,8 @@ from sparse_training.sweeps.local import Local
 from sparse_training.sweeps.table import compare, formatted, header_of, rows_of
 from sparse_training.training.loop import train
 from tests.sparse_training.sweeps.deaths import deadly
-from tests.sparse_training.sweeps.threads import threads
 from tests.sparse_training.sweeps.sweep_files import FOUR_ARMS
+from tests.sparse_training.sweeps.threads import threads
 
 Make = Callable[..., Sweep]
 
