@@ -31,7 +31,7 @@ def _draw(args: argparse.Namespace) -> None:
     stem = Path(args.out or files[0])
     if not stem.name:
         refuse("--out" if args.out else "FILE", args.out or args.files[0], "the name of a file")
-    stem = stem.with_suffix("") if not args.out or stem.suffix in (".png", ".pdf") else stem
+    stem = stem.with_suffix("") if not args.out or stem.suffix in (".png", ".pdf", ".svg") else stem
     output_directory("--out", stem.parent)
     with paper_style():
         for path in save_figure(FIGURES.find("figure", args.figure)(files), stem):
@@ -79,7 +79,7 @@ def register(commands: "argparse._SubParsersAction[Parser]", asked: str = "") ->
         text = f"draw: {reads}"
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("files", nargs="+", metavar="FILE")
-        command.add_argument("--out", default="", help="stem of the PNG and PDF; default: beside the first file")
+        command.add_argument("--out", default="", help="stem of the PNG, PDF and SVG; default: beside the first file")
         command.set_defaults(run=_draw, figure=name)
 
 

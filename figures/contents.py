@@ -5,98 +5,169 @@ from pathlib import Path
 from typing import Any
 
 from figures.published import TABLES
-from figures.report import Section, write_report
+from figures.report import (
+    Evidence,
+    Numbers,
+    Picture,
+    Section,
+    Table,
+    claims_table,
+    paragraphs,
+    summary_strip,
+    write_report,
+)
+from figures.statements import theorem_html
 from figures.tables import Rows
 
-SCOPE = """\
+RULES = """\
 A verdict is computed from the numbers: a claim agrees or disagrees only where the whole 95 % interval lies on one \
 side, and is not resolved otherwise. A start of a sparse run recovers its baseline where the interval lies within one \
 point of it, and does not where it is below by a paired t test after Holm's correction. Counts of starts on a grid \
-are exact and have no interval. Two experiments that are the same count once.
+are exact and have no interval. Two experiments that are the same count once."""
+CAN = (
+    "The theorems are about one neuron, and are tested here in full: proved, integrated, and counted start by start.",
+    "Networks of up to 10⁵ weights on 1,437 images of 8 × 8 pixels can show a mechanism: signs flip, curvature falls.",
+)
+CANNOT = (
+    "Digits are not ImageNet: nothing here speaks to accuracy on large data sets.",
+    "{seeds} seeds leave small differences unresolved. Not resolved is not zero, and not tested is not false.",
+)
+# What a claim rests on, by the first of these texts that it contains.
+EVIDENCE = {
+    "Theorem 5.1": Evidence("theorems", "phase", "python -m theory --theorem 5.1"),
+    "Theorem 5.2": Evidence("theorems", "phase", "python -m theory --theorem 5.2"),
+    "Theorem 5.4": Evidence("theorems", "phase", "python -m theory --theorem 5.4"),
+    "λ_max": Evidence("sharpness-{model}", "networks-summary", "python -m sparse_training sharpness RUN"),
+    "flatter": Evidence("sharpness-{model}", "networks-summary", "python -m sparse_training sharpness RUN"),
+    "flips": Evidence("flips-{model}", "networks-summary", "python -m sparse_training signs RUN"),
+    "the output is further": Evidence("flips-{model}", "networks-summary", "python -m sparse_training signs RUN"),
+    "learned": Evidence("transplant-{model}", "transplant-summary", "python -m sparse_training transplant"),
+    "signs suffice": Evidence("transplant-{model}", "transplant-summary", "python -m sparse_training transplant"),
+    ": ": Evidence("", "networks-summary", "python -m sparse_training train --preset digits-{model}"),
+}
 
-Digits are not ImageNet. The theorems are about one neuron and are tested here in full. Statements about training are \
-tested on 1,437 images of 8x8 pixels and networks of up to 10⁵ weights: they can show a mechanism (signs flip, \
-curvature changes), and cannot speak to accuracy on large data sets."""
+
+def evidence_of(row: Mapping[str, Any]) -> Evidence:
+    """Where the numbers of a claim are; nothing for one that was not tested."""
+    claim = str(row["claim"])
+    if row["verdict"] == "not tested":
+        return Evidence()
+    found = next((evidence for words, evidence in EVIDENCE.items() if words in claim), Evidence())
+    model = claim.split(":")[0]
+    return Evidence(*(part.replace("{model}", model) for part in (found.figure, found.table, found.command)))
 
 
 def write_contents(
     out: Path, settings: Mapping[str, Any], proofs: list[dict[str, Any]], tables: Mapping[str, Rows]
 ) -> None:
     """Write out/report.html from the tables and the pictures in out/figures."""
-    figures = out / "figures"
-    phase = [
-        (
-            figures / f"phase-{diagram_file(row['flow'])}.png",
-            f"{row['flow']}: {row['starts']} starts; integration and exact basin agree on {row['agreement']:.4%} of"
-            " those farther than 1e-6 from the separatrix (black). Arrows: direction of the flow.",
-        )
-        for row in tables["phase"]
-    ]
+    sections = [_theorems(proofs), *_measured(out / "figures", settings, tables), _published()]
+    claims = tables["claims"]
+    first = Section("Claims", ready="filled below")
+    numbers = Numbers.of([first, *sections])
+    sides = "".join(
+        f"<div><h3>{head}</h3><ul>{''.join(f'<li>{text}</li>' for text in texts)}</ul></div>"
+        for head, texts in (("What this size can say", CAN), ("What it cannot", CANNOT))
+    ).replace("{seeds}", str(settings["seeds"]))
+    ready = (
+        summary_strip([row["verdict"] for row in claims])
+        + f'<div class="says">{sides}</div>'
+        + claims_table(claims, [evidence_of(row) for row in claims], numbers)
+        + f"<details><summary>How a verdict is reached</summary>{paragraphs(RULES)}</details>"
+    )
+    introduction = (
+        "The claims of Sign-In to the Lottery (NeurIPS 2025) about parameter signs in sparse training, held against"
+        " exact theory, integrated flows, and networks trained on scikit-learn's digits"
+        f" ({settings['seeds']} seeds each, device {settings['device']})."
+    )
+    title = "Parameter signs in sparse training"
+    write_report(out / "report.html", title, introduction, [Section("Claims", ready=ready), *sections])
+
+
+def _theorems(proofs: list[dict[str, Any]]) -> Section:
+    proved = sum(proof["proved"] for proof in proofs)
+    return Section(
+        "Theorems",
+        f"{proved} of {len(proofs)} statements are proved, each step decided by SymPy. The paper writes β₁ for β_a and"
+        " β₂ for β_w. Every statement stands beside the wording of the paper, where it has one, and what differs.",
+        ready=theorem_html(proofs),
+    )
+
+
+def _measured(figures: Path, settings: Mapping[str, Any], tables: Mapping[str, Rows]) -> list[Section]:
     models = list(dict.fromkeys(row["model"] for row in tables["networks"]))
-
-    def drawn(kind: str, caption: str) -> list[tuple[Path, str]]:
-        return [(figures / f"{kind}-{model}.png", f"{model}: {caption}") for model in models]
-
     seeds = f"{settings['seeds']} seeds"
-    sections = [
+
+    def drawn(kind: str, caption: str) -> list[Picture]:
+        return [
+            Picture(
+                f"{kind}-{model}", figures / f"{kind}-{model}.svg", f"{model}: {caption}",
+                f"python -m figures {kind}-{model}",
+            )
+            for model in models
+        ]  # fmt: skip
+
+    agreement = min(row["agreement"] for row in tables["phase"])
+    starts = tables["phase"][0]["starts"]
+    theorems = Picture(
+        "theorems",
+        figures / "theorems.svg",
+        f"Where gradient flow of one neuron ends, from {starts:,} starts (a₀, w₀) each. Percentages: the share of each"
+        " quadrant that recovers the teacher. Black line: the exact separatrix; integration and exact basin agree on"
+        f" {agreement:.4%} of the starts farther than 1e-6 from it. Hatched: stuck. Arrows: direction of the flow.",
+        "python -m figures theorems",
+    )
+    return [
         Section(
-            "Claims",
-            SCOPE,
-            tables=[("", tables["claims"])],
+            "Phase diagrams",
+            figures=[theorems],
+            tables=[Table("phase", "Share of starts that recover, by quadrant", for_people(tables["phase"]))],
         ),
-        Section(
-            "Theorems",
-            f"{sum(p['proved'] for p in proofs)} of {len(proofs)} statements proved, each step decided by SymPy.",
-            listings=[(f"{p['theorem']}: {_verb(p['proved'])}", _steps_text(p)) for p in proofs],
-        ),
-        Section("Phase diagrams", figures=phase, tables=[("Share of starts that recover", tables["phase"])]),
         Section(
             "Training from scratch at 90 % sparsity",
             figures=drawn("flips", f"share of active weights whose sign flipped, mean and 95 % interval over {seeds}."),
-            tables=[(f"Mean ± 95 % interval over {seeds}", tables["networks-summary"])],
+            tables=[Table("networks-summary", f"Mean ± 95 % interval over {seeds}", tables["networks-summary"])],
         ),
         Section(
             "Sign transplants",
             "Starts of a sparse run under the mask that gradual magnitude pruning of the dense network learned: 2 % of"
             " the mlp's weights, 5 % of the cnn's. At 10 % every start of digits does equally well.",
-            figures=drawn("transplant", f"test accuracy of each start, {seeds} (dots), mean and 95 % interval."),
-            tables=[(f"Mean ± 95 % interval over {seeds}", tables["transplant-summary"])],
+            figures=drawn("transplant", f"test accuracy of each start, {seeds} (dots), and its paired difference from"
+                          " the source, with 95 % intervals."),
+            tables=[Table("transplant-summary", f"Mean ± 95 % interval over {seeds}", tables["transplant-summary"])],
         ),
         Section(
             "Maximum Hessian eigenvalue",
             "Power iteration on the active weights, evaluation mode, mean cross-entropy over all training images,"
             " without weight decay.",
             figures=drawn("sharpness", f"largest Hessian eigenvalue, {seeds} (dots), mean and 95 % interval."),
-            tables=[("Every network with its residual ‖Hv − λv‖", tables["networks"])],
-        ),
-        Section(
-            "Published numbers",
-            tables=[
-(f"{table.title}. {table.source}", table.as_rows()) for table in TABLES            ],
+            tables=[Table("networks", "Every network with its residual ‖Hv − λv‖", tables["networks"], folded=True)],
         ),
     ]  # fmt: skip
-    introduction = (
-        "The claims of Sign-In to the Lottery (NeurIPS 2025) about parameter signs in sparse training, held against"
-        " exact theory, integrated flows, and networks trained on scikit-learn's digits"
-        f" ({seeds} each, device {settings['device']})."
-    )
-    write_report(out / "report.html", "Parameter signs in sparse training", introduction, sections)
+
+
+def for_people(rows: Rows) -> Rows:
+    """Rows of phase diagrams with the flows' parameters as they are written for people."""
+    return [{**row, "flow": str(row["flow"]).replace("beta_", "β_")} for row in rows]
+
+
+def _published() -> Section:
+    tables = [
+        Table(f"published-{i}", f"{table.title}. {table.source}", table.as_rows()) for i, table in enumerate(TABLES)
+    ]
+    return Section("Published numbers", "Top-1 accuracy in percent, as the papers give it.", tables=tables)
 
 
 def proof_text(proofs: list[dict[str, Any]]) -> str:
     """Every theorem with its steps, as text."""
-    return "".join(f"{p['theorem']}: {_verb(p['proved'])}\n{_steps_text(p)}" for p in proofs)
-
-
-def _steps_text(proof: dict[str, Any]) -> str:
-    return "".join(f"  {'ok ' if s['holds'] else 'NO '} {s['claim']}\n" for s in proof["steps"])
-
-
-def _verb(proved: bool) -> str:
-    return "proved" if proved else "NOT PROVED"
+    return "".join(
+        f"{proof['theorem']}: {'proved' if proof['proved'] else 'NOT PROVED'}\n"
+        + "".join(f"  {'ok ' if step['holds'] else 'NO '} {step['claim']}\n" for step in proof["steps"])
+        for proof in proofs
+    )
 
 
 def diagram_file(name: str) -> str:
-    """File name of a diagram called `Sign-In, beta1 > beta2` or the like."""
+    """File name of a diagram called `Sign-In, beta_a > beta_w` or the like."""
     words = name.lower().replace(",", "").replace(">", "above").replace("<", "below").replace("=", "equals")
     return words.replace(" ", "-")

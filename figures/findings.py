@@ -9,6 +9,7 @@ import numpy as np
 from commons.statistics import mean_interval, paired_interval
 from commons.verdicts import Verdict, above, below, every
 from figures.experiments import Trained
+from figures.phase_diagrams import QUADRANTS, recovered_by_quadrant
 from figures.published import RANDOM_MASK, SIGN_ALIGNMENT
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ Row = dict[str, Any]
 ACCURACY, FLIPPED, SHARPNESS = "test accuracy (%)", "flipped since init (%)", "largest Hessian eigenvalue"
 FINAL_SIGNS = "signs as at the end of the source (%)"
 MARGIN = 1.0  # points of accuracy below the baseline that still count as recovering it
-QUADRANTS = {"a > 0, w > 0": (1, 1), "a < 0, w > 0": (-1, 1), "a > 0, w < 0": (1, -1), "a < 0, w < 0": (-1, -1)}
 
 
 @dataclass(frozen=True)
@@ -113,22 +113,9 @@ def phase_rows(diagrams: Mapping[str, "PhaseDiagram"]) -> list[Row]:
     return rows
 
 
-def recovered_by_quadrant(diagram: "PhaseDiagram", balanced: bool = False) -> dict[str, tuple[int, int]]:
-    """(recovered starts, starts) in each open quadrant; balanced: only those with |a₀| = |w₀|."""
-    from dynamics import Outcome
-
-    a, w = np.meshgrid(diagram.a, diagram.w, indexing="ij")
-    chosen = np.isclose(np.abs(a), np.abs(w)) if balanced else np.ones_like(a, dtype=bool)
-    counts = {}
-    for name, (sign_a, sign_w) in QUADRANTS.items():
-        inside = (np.sign(a) == sign_a) & (np.sign(w) == sign_w) & chosen
-        counts[name] = (int((diagram.outcome[inside] == Outcome.RECOVERED).sum()), int(inside.sum()))
-    return counts
-
-
 def theory_findings(diagrams: Mapping[str, "PhaseDiagram"]) -> list[Finding]:
     """Theorems 5.1, 5.2 and 5.4 against the integrated starts of the diagrams `standard` and `sign-in, β₁ > β₂`."""
-    standard, sign_in = diagrams["standard"], diagrams["Sign-In, beta1 > beta2"]
+    standard, sign_in = diagrams["standard"], diagrams["Sign-In, beta_a > beta_w"]
     first, second = "recovers only from a, w > 0", "β₁ > β₂: recovers also from a < 0 < w"
     findings = []
     for text, published, diagram, balanced, wanted in (

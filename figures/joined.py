@@ -26,7 +26,8 @@ def joined(name: str, data: Mapping[str, Any] | None = None) -> str:
         page = page.replace("<script ", f"{embedded(data)}\n<script ", 1)
     page = LINK.sub(lambda found: f"<style>\n{part(found[1])}</style>", page)
     scripts = "".join(part(address).replace('"use strict";\n', "", 1) for address in SCRIPT.findall(page))
-    page = SCRIPT.sub("", page).replace("</body>", f'<script>\n"use strict";\n{scripts}</script>\n</body>')
+    if scripts:
+        page = SCRIPT.sub("", page).replace("</body>", f'<script>\n"use strict";\n{scripts}</script>\n</body>')
     return re.sub(r"\n\n+", "\n", page)
 
 

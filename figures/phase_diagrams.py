@@ -4,6 +4,7 @@ The outcomes were integrated by dynamics/; the separatrix is the one that theory
 """
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,28 +12,34 @@ import sympy as sp
 
 from dynamics import Outcome, PhaseDiagram, differences, sample_paths
 from figures.style import COLUMN, PAGE
+from theory import recovers
 from theory.flows import Flow
 from theory.neuron import A, W, vector_field
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# With their transparency these colours stand on white and on a dark page; hatching tells failure in grey too.
 COLOURS = {
-    Outcome.RECOVERED: "#9CCFE8",
-    Outcome.SADDLE: "#000000",
-    Outcome.STUCK: "#F6D9B8",
-    Outcome.DIVERGED: "#CC79A7",
-    Outcome.UNDECIDED: "#BBBBBB",
+    Outcome.RECOVERED: "#56B4E988",
+    Outcome.SADDLE: "#000000FF",
+    Outcome.STUCK: "#E69F0044",
+    Outcome.DIVERGED: "#CC79A7FF",
+    Outcome.UNDECIDED: "#88888888",
 }
+HATCHED = (Outcome.STUCK, Outcome.DIVERGED)
 GREEK = {"α": r"\alpha", "β": r"\beta", "η": r"\eta", "λ": r"\lambda"}
-DIFFERENCES = {3: ("both recover", "#9CCFE8"), 0: ("neither", "#F6D9B8"), 1: ("only the first", "#0072B2")}
-DIFFERENCES |= {2: ("only the second", "#D55E00"), -1: ("undecided", "#BBBBBB")}
+DIFFERENCES = {3: ("both recover", COLOURS[Outcome.RECOVERED]), 0: ("neither", COLOURS[Outcome.STUCK])}
+DIFFERENCES |= {1: ("only the first", "#0072B2FF"), 2: ("only the second", "#D55E00FF")}
+DIFFERENCES |= {-1: ("undecided", COLOURS[Outcome.UNDECIDED])}
+QUADRANTS = {"a > 0, w > 0": (1, 1), "a < 0, w > 0": (-1, 1), "a > 0, w < 0": (1, -1), "a < 0, w < 0": (-1, -1)}
 LABELS = {outcome: outcome.name.lower() for outcome in Outcome}
 
 
 def phase_figure(diagram: PhaseDiagram) -> "Figure":
-    """The diagram of one flow at column width, with everything that its settings say."""
+    """The diagram of one flow at column width."""
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(COLUMN, COLUMN * 1.1))
@@ -40,57 +47,126 @@ def phase_figure(diagram: PhaseDiagram) -> "Figure":
     return figure
 
 
+def theorems_figure(diagrams: Sequence[PhaseDiagram]) -> "Figure":
+    """Several flows from the same starts on shared axes, two in a row, with what each recovers in each quadrant."""
+    from matplotlib import pyplot as plt
+
+    rows = (len(diagrams) + 1) // 2
+    figure, grid = plt.subplots(
+        rows, 2, figsize=(PAGE * 0.8, PAGE * 0.42 * rows), sharex=True, sharey=True, squeeze=False, layout="constrained"
+    )
+    for letter, axes, diagram in zip("abcdefghijkl", grid.flat, diagrams, strict=False):
+        draw_phase_diagram(axes, diagram, letter=letter, legend=False)
+        axes.label_outer()
+    for axes in grid.flat[len(diagrams) :]:
+        axes.set_axis_off()
+    kinds = [kind for kind in Outcome if any((diagram.outcome == kind).any() for diagram in diagrams)]
+    figure.legend(handles=_patches(kinds) + _marks(), loc="outside lower center", ncols=4)
+    return figure
+
+
+def finding(diagram: PhaseDiagram) -> str:
+    """What a diagram shows, in a few words: the share of a < 0 < w that recovers, and of w < 0 if any does."""
+    shares = {name: inside / of for name, (inside, of) in recovered_by_quadrant(diagram).items() if of}
+    told = f"recovers {shares.get('a < 0, w > 0', 0.0):.1%} of $a < 0 < w$"
+    lower = shares.get("a > 0, w < 0", 0.0)
+    return f"{told} and {lower:.1%} of $w < 0 < a$" if lower else told
+
+
+def recovered_by_quadrant(diagram: PhaseDiagram, balanced: bool = False) -> dict[str, tuple[int, int]]:
+    """(recovered starts, starts) in each open quadrant; balanced: only those with |a₀| = |w₀|."""
+    a, w = np.meshgrid(diagram.a, diagram.w, indexing="ij")
+    chosen = np.isclose(np.abs(a), np.abs(w)) if balanced else np.ones_like(a, dtype=bool)
+    counts = {}
+    for name, (sign_a, sign_w) in QUADRANTS.items():
+        inside = (np.sign(a) == sign_a) & (np.sign(w) == sign_w) & chosen
+        counts[name] = (int((diagram.outcome[inside] == Outcome.RECOVERED).sum()), int(inside.sum()))
+    return counts
+
+
 def comparison_figure(first: PhaseDiagram, second: PhaseDiagram) -> "Figure":
     """Two diagrams of the same starts at page width, and beside them the set where they differ."""
     from matplotlib import pyplot as plt
-    from matplotlib.colors import to_rgb
+    from matplotlib.patches import Patch
 
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(PAGE, PAGE * 0.42), layout="constrained")
-    for axes, diagram in ((left, first), (middle, second)):
-        draw_phase_diagram(axes, diagram)
-        axes.set_title(f"{mathematics(diagram.label)}\nexact basin: {diagram.agreement:.2%} agree")
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(PAGE, PAGE * 0.44), layout="constrained")
+    for letter, axes, diagram in (("a", left, first), ("b", middle, second)):
+        draw_phase_diagram(axes, diagram, letter=letter, legend=False)
     code = differences(first, second)
-    picture = np.zeros((*code.shape, 3))
-    for kind, (_, colour) in DIFFERENCES.items():
-        picture[code == kind] = to_rgb(colour)
-    _draw_cells(right, picture, first.a, first.w)
-    present = [entry for kind, entry in DIFFERENCES.items() if (code == kind).any()]
-    _add_legend(right, [colour for _, colour in present], [text for text, _ in present], columns=2)
-    for diagram, colour in ((first, DIFFERENCES[1][1]), (second, DIFFERENCES[2][1])):
+    kinds = list(DIFFERENCES)
+    _draw_cells(
+        right,
+        np.array([kinds.index(k) for k in range(-1, 4)])[code + 1],
+        [DIFFERENCES[k][1] for k in kinds],
+        first.a,
+        first.w,
+    )
+    outcomes = [kind for kind in Outcome if any((diagram.outcome == kind).any() for diagram in (first, second))]
+    present = [DIFFERENCES[kind] for kind in kinds if (code == kind).any()]
+    handles = _patches(outcomes) + [Patch(facecolor=colour, label=text) for text, colour in present]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
+    for diagram, colour in ((first, "#0072B2"), (second, "#D55E00")):
         for edge_a, edge_w in diagram.edge:
             right.plot(edge_a, edge_w, color=colour, lw=1.2)
     _frame(right, float(first.a[-1]))
     only = [(code == kind).mean() for kind in (1, 2)]
-    right.set_title(f"only the first: {only[0]:.2%} of all starts\nonly the second: {only[1]:.2%}")
+    right.set_title(f"(c) only the first: {only[0]:.2%}\nonly the second: {only[1]:.2%} of all starts", loc="left")
     return figure
 
 
-def draw_outcomes(axes: "Axes", outcome: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
-    """Colour each cell of outcome (X, Y), codes of Outcome, at the axes' values x (X,) and y (Y,); add a legend."""
-    from matplotlib.colors import to_rgb
-
-    palette = np.zeros((max(Outcome) + 1, 3))
-    for kind, colour in COLOURS.items():
-        palette[kind] = to_rgb(colour)
-    _draw_cells(axes, palette[outcome], x, y)
+def draw_outcomes(axes: "Axes", outcome: np.ndarray, x: np.ndarray, y: np.ndarray, *, legend: bool = True) -> None:
+    """Colour each cell of outcome (X, Y), codes of Outcome, at the axes' values x (X,) and y (Y,); hatch failure."""
+    _draw_cells(axes, outcome, [COLOURS[kind] for kind in Outcome], x, y)
+    failed = np.isin(outcome, HATCHED)
+    if failed.any() and not failed.all() and min(outcome.shape) > 1:
+        axes.contourf(x, y, failed.T.astype(float), levels=[0.5, 1.5], colors="none", hatches=["////"])
     present = [kind for kind in Outcome if (outcome == kind).any()]
-    _add_legend(axes, [COLOURS[kind] for kind in present], [LABELS[kind] for kind in present], len(present))
+    if legend:
+        _add_legend(axes, _patches(present), len(present))
 
 
-def _draw_cells(axes: "Axes", picture: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
-    """Draw colours (X, Y, RGB) as cells at the values x (X,) and y (Y,)."""
+def _draw_cells(axes: "Axes", code: np.ndarray, colours: Sequence[str], x: np.ndarray, y: np.ndarray) -> None:
+    """Draw codes (X, Y), which are indices of colours, as cells at the values x (X,) and y (Y,)."""
+    from matplotlib.colors import ListedColormap, NoNorm
+
     edges = (*_outer(x), *_outer(y))
-    axes.imshow(picture.swapaxes(0, 1), origin="lower", extent=edges, aspect="auto", interpolation="nearest")
+    axes.imshow(
+        code.T, ListedColormap(list(colours)), NoNorm(0, len(colours) - 1),
+        origin="lower", extent=edges, aspect="auto", interpolation="none",
+    )  # fmt: skip
 
 
-def _add_legend(axes: "Axes", colours: list[str], labels: list[str], columns: int) -> None:
-    """Name colours below the axes."""
+def _patches(kinds: Sequence[Outcome]) -> list["Artist"]:
+    """A patch for each outcome, as a legend shows it."""
     from matplotlib.patches import Patch
 
+    return [
+        Patch(facecolor=COLOURS[kind], hatch="////" if kind in HATCHED else None, label=LABELS[kind], lw=0)
+        for kind in kinds
+    ]
+
+
+def _marks() -> list["Artist"]:
+    """What lines and points of a diagram mean, as a legend shows it."""
+    from matplotlib.lines import Line2D
+
+    return [
+        Line2D([], [], color="black", lw=1.4, label="exact separatrix"),
+        Line2D([], [], color="#009E73", lw=1, ls="--", label="$aw = 1$"),
+        Line2D([], [], color="#D55E00", lw=0.8, marker="o", ms=2.5, label="paths"),
+    ]
+
+
+def _add_legend(axes: "Axes", handles: list["Artist"], columns: int) -> None:
+    """Name colours below the axes."""
     axes.legend(
-        handles=[Patch(color=colour, label=label) for colour, label in zip(colours, labels, strict=True)],
-        loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=columns, handlelength=1, columnspacing=1,
-    )  # fmt: skip
+        handles=handles,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.17),
+        ncols=columns,
+        handlelength=1.2,
+        columnspacing=1,
+    )
 
 
 def _frame(axes: "Axes", extent: float) -> None:
@@ -99,22 +175,36 @@ def _frame(axes: "Axes", extent: float) -> None:
     axes.set(xlim=(-extent, extent), ylim=(-extent, extent), xlabel="$a_0$", ylabel="$w_0$", aspect="equal")
 
 
-def draw_phase_diagram(axes: "Axes", diagram: PhaseDiagram) -> None:
-    """Draw an (a₀, w₀) diagram: outcomes, the exact edge of the basin, and if its flow is known arrows and paths."""
+def draw_phase_diagram(axes: "Axes", diagram: PhaseDiagram, *, letter: str = "", legend: bool = True) -> None:
+    """Draw an (a₀, w₀) diagram: outcomes, the exact edge of the basin, the share of each quadrant that recovers, the
+    teacher's curve aw = 1, and if its flow is known arrows and paths.
+    """
     extent = float(diagram.a[-1])
-    draw_outcomes(axes, diagram.outcome, diagram.a, diagram.w)
+    draw_outcomes(axes, diagram.outcome, diagram.a, diagram.w, legend=legend)
     if diagram.flow is not None:
         _draw_flow(axes, diagram.flow, extent)
+    w = np.geomspace(1 / extent, extent, 100)
+    axes.plot(1 / w, w, color="#009E73", lw=1, ls="--")
     for edge_a, edge_w in diagram.edge:
         axes.plot(edge_a, edge_w, color="black", lw=1.4)
+    for name, (inside, of) in recovered_by_quadrant(diagram).items():
+        if of:
+            side_a, side_w = QUADRANTS[name]
+            # beside the line a = 0, where no edge of a basin is
+            x, y = (0.48 if side_a < 0 else 0.98), (0.03 if side_w < 0 else 0.97)
+            axes.text(
+                x, y, f"{inside / of:.1%}", transform=axes.transAxes, size=7, weight="bold",
+                ha="right", va="bottom" if side_w < 0 else "top",
+            )  # fmt: skip
     _frame(axes, extent)
-    agreement = f"exact basin: {diagram.agreement:.2%} of {diagram.outcome.size:,} starts agree"
-    axes.set_title(f"{mathematics(diagram.label)}\n{agreement}")
+    beside = f"({letter}) " if letter else ""
+    axes.set_title(f"{beside}{mathematics(diagram.label)}\n{finding(diagram)}", loc="left")
 
 
 def mathematics(label: str) -> str:
     """The label of a flow, with its Greek letters and their indices set as mathematics."""
-    return re.sub(r"([αβηλ])_(\w)", lambda found: f"${GREEK[found[1]]}_{found[2]}$", label)
+    greek = re.sub(r"([αβηλ])_(\w)", lambda found: f"${GREEK[found[1]]}_{found[2]}$", label)
+    return re.sub(r"w = sign\(u\)\|u\|\^([\d.]+)", r"$w = \\mathrm{sign}(u)\\,|u|^{\1}$", greek)
 
 
 def _draw_flow(axes: "Axes", flow: Flow, extent: float) -> None:
@@ -131,12 +221,26 @@ def _draw_flow(axes: "Axes", flow: Flow, extent: float) -> None:
         color="#00000055", scale=32, width=0.004, headwidth=4, pivot="mid",
     )  # fmt: skip
 
-    starts = extent * np.array([(-0.45, 0.9), (-0.9, 0.5), (-0.9, -0.7), (0.6, -0.8), (0.15, 0.2), (0.9, 0.95)])
+    starts = telling_starts(flow, extent)
     paths_a, paths_w = sample_paths(
         flow, starts[:, 0], starts[:, 1], np.concatenate([[0], np.geomspace(1e-3, 60, 300)])
     )
     axes.plot(paths_a, paths_w, color="#D55E00", lw=0.8)
     axes.plot(starts[:, 0], starts[:, 1], "o", color="#D55E00", ms=2.5)
+    taught = recovers(starts[:, 0], starts[:, 1], flow)
+    for mark, these in (("o", taught), ("x", ~taught)):
+        ends = (paths_a[-1, these], paths_w[-1, these])
+        axes.plot(*ends, mark, color="black", ms=3, mew=1, mfc="#009E73", zorder=3)
+
+
+def telling_starts(flow: Flow, extent: float) -> np.ndarray:
+    """Starts (N, 2) whose paths show what is special: on both sides of the edge in a < 0 < w, and across w = 0."""
+    starts = [(-0.9, -0.7), (0.15, 0.2), (0.9, 0.95)]
+    edge = float(flow.w.weight(-flow.a.radius(np.array([-0.6 * extent])))[0]) / extent
+    starts += [(-0.6, w) for w in (edge + 0.12, edge - 0.12) if 0.02 < w < 0.98]
+    below = [(a, w) for w in (-0.8, -0.6, -0.4, -0.25, -0.15) for a in (0.6, 0.9)]
+    crossing = [start for start in below if recovers(start[0] * extent, start[1] * extent, flow)]
+    return extent * np.array([*starts, *(crossing or below)[:1]])
 
 
 def _outer(centres: np.ndarray) -> tuple[float, float]:

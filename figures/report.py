@@ -1,61 +1,187 @@
-"""One HTML file that opens from disk: text, tables and inlined figures, no network and no script."""
+"""The report as one HTML file: numbered figures and tables, claims with their verdicts, no network and no script."""
 
-import base64
 import html
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from commons.files import write_text
-from figures.tables import Rows, html_table
+from commons.tables import cell
+from commons.verdicts import Verdict
+from figures.inline_svg import inlined
+from figures.joined import joined
+from figures.mathml import command, plain
+from figures.tables import Rows
 
-STYLE = """
-:root { color-scheme: light dark }
-body { font: 16px/1.5 Georgia, serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-h1, h2 { line-height: 1.2; font-weight: 600 } h2 { margin-top: 3rem; border-top: 1px solid #8884; padding-top: 1rem }
-table { border-collapse: collapse; display: block; overflow-x: auto;
-        font: 13px/1.4 system-ui, sans-serif; margin: 1rem 0 }
-th, td { text-align: left; padding: .25rem .7rem; border-bottom: 1px solid #8884; vertical-align: top }
-th { border-bottom: 2px solid #8888 }
-figure { margin: 1.5rem 0 } img { max-width: 100%; max-height: 32rem; background: white }
-figcaption, details { font: 13px/1.4 system-ui, sans-serif } summary { cursor: pointer }
-pre { font-size: 12px; overflow-x: auto }
-"""
+MARKS = {Verdict.AGREES: "✓", Verdict.DISAGREES: "✕", Verdict.NOT_RESOLVED: "?", Verdict.NOT_TESTED: "–"}
+WIDE = 4  # columns from which a table may need to scroll
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure: its name, by which claims refer to it, the SVG file, a caption, and the command that draws it anew."""
+
+    name: str
+    path: Path
+    caption: str
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: its name, by which claims refer to it, a title, its rows, and whether it is folded at first."""
+
+    name: str
+    title: str
+    rows: Rows
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Where a claim's numbers are: the names of a figure and of a table ("" for none), and a command for them alone."""
+
+    figure: str = ""
+    table: str = ""
+    command: str = ""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with its text, figures (PNG path, caption), tables (title, rows) and long listings (title, text)."""
+    """A heading with its paragraphs, figures and tables. ready: HTML that stands between text and figures."""
 
     title: str
     text: str = ""
-    figures: Sequence[tuple[Path, str]] = ()
-    tables: Sequence[tuple[str, Rows]] = ()
-    listings: Sequence[tuple[str, str]] = ()
+    figures: Sequence[Picture] = ()
+    tables: Sequence[Table] = ()
+    ready: str = ""
 
-    def html(self) -> str:
-        parts = [f"<h2>{html.escape(self.title)}</h2>\n"]
-        parts += [f"<p>{html.escape(paragraph)}</p>\n" for paragraph in self.text.split("\n\n") if paragraph]
-        parts += [f"<p><b>{html.escape(title)}</b></p>\n{html_table(rows)}" for title, rows in self.tables]
-        for path, caption in self.figures:
-            data = base64.b64encode(path.read_bytes()).decode()
-            alt = html.escape(caption, quote=True)
-            parts.append(
-                f'<figure><img alt="{alt}" src="data:image/png;base64,{data}">\n'
-                f"<figcaption>{html.escape(caption)}</figcaption></figure>\n"
-            )
-        for title, text in self.listings:
-            parts.append(f"<details><summary>{html.escape(title)}</summary><pre>{html.escape(text)}</pre></details>\n")
-        return "".join(parts)
+
+@dataclass(frozen=True)
+class Numbers:
+    """The numbers of figures and tables by name, in the order of the sections."""
+
+    figures: Mapping[str, int]
+    tables: Mapping[str, int]
+
+    @classmethod
+    def of(cls, sections: Sequence[Section]) -> "Numbers":
+        figures = [picture.name for section in sections for picture in section.figures]
+        tables = [table.name for section in sections for table in section.tables]
+        return cls(*({name: i for i, name in enumerate(names, start=1)} for names in (figures, tables)))
+
+    def links(self, evidence: Evidence) -> str:
+        """Links to a claim's figure and table, and its command."""
+        parts = []
+        for kind, name, numbers in (
+            ("figure", evidence.figure, self.figures),
+            ("table", evidence.table, self.tables),
+        ):
+            if name in numbers:
+                parts.append(f'<a href="#{kind}-{name}">{kind.capitalize()} {numbers[name]}</a>')
+        if evidence.command:
+            parts.append(command(evidence.command))
+        return " ".join(parts) or "–"
+
+
+def badge(verdict: str) -> str:
+    """A verdict as a mark and a word, each kind in a colour of its own."""
+    key = str(verdict).replace(" ", "-")
+    mark = MARKS.get(Verdict(verdict), "")
+    return f'<span class="badge {key}"><span aria-hidden="true">{mark}</span> {html.escape(str(verdict))}</span>'
+
+
+def summary_strip(verdicts: Sequence[str]) -> str:
+    """How many claims have each verdict."""
+    counts = Counter(Verdict(verdict) for verdict in verdicts)
+    items = "".join(
+        f'<li class="{str(kind).replace(" ", "-")}"><b>{counts[kind]}</b> <span>{MARKS[kind]} {kind}</span></li>'
+        for kind in Verdict
+    )
+    return f'<ul class="strip" aria-label="Verdicts on {len(verdicts)} claims">{items}</ul>\n'
+
+
+def claims_table(rows: Rows, evidence: Sequence[Evidence], numbers: Numbers) -> str:
+    """The claims with their verdicts as badges and links to what they rest on; on a phone each is a card."""
+    lines = []
+    for row, found in zip(rows, evidence, strict=True):
+        values = {key: plain(cell(value)) for key, value in row.items()} | {"verdict": badge(row["verdict"])}
+        lines.append({**values, "evidence": numbers.links(found)})
+    return _table(lines, "claims")
+
+
+def html_table(rows: Rows) -> str:
+    """Rows, all with the keys of the first, as a table whose texts are escaped; on a phone each row is a card."""
+    return _table([{key: plain(cell(value)) for key, value in row.items()} for row in rows], "", _numeric(rows))
+
+
+def _numeric(rows: Rows) -> set[str]:
+    return {key for key in rows[0] if all(isinstance(row[key], int | float | None) for row in rows)}
+
+
+def _table(rows: Sequence[Mapping[str, str]], kind: str, numeric: set[str] | None = None) -> str:
+    """Cells that are HTML already as a table. The roles keep its meaning where a phone shows cards."""
+
+    def aligned(key: str) -> str:
+        return ' class="number"' if key in (numeric or ()) else ""
+
+    heads = "".join(
+        f'<th role="columnheader" scope="col"{aligned(key)}>{plain(key)}</th>' if key else '<td role="cell"></td>'
+        for key in rows[0]
+    )
+    body = "".join(
+        '<tr role="row">'
+        + "".join(
+            f'<td role="cell"{aligned(key)} data-label="{html.escape(key, quote=True)}"><div>{value}</div></td>'
+            for key, value in row.items()
+        )
+        + "</tr>\n"
+        for row in rows
+    )
+    return (
+        f'<table role="table" class="cards {kind}">\n<thead role="rowgroup"><tr role="row">{heads}</tr></thead>\n'
+        f'<tbody role="rowgroup">\n{body}</tbody></table>\n'
+    )
+
+
+def paragraphs(text: str) -> str:
+    """Text whose paragraphs are separated by empty lines."""
+    return "".join(f"<p>{plain(part)}</p>\n" for part in text.split("\n\n") if part)
+
+
+def _section(section: Section, number: int, numbers: Numbers) -> str:
+    parts = [f'<section id="section-{number}">\n<h2><span>{number}</span> {plain(section.title)}</h2>\n']
+    parts += [paragraphs(section.text), section.ready]
+    for picture in section.figures:
+        count, caption = numbers.figures[picture.name], f"caption-{picture.name}"
+        redraw = command(picture.command) if picture.command else ""
+        parts.append(
+            f'<figure id="figure-{picture.name}"><div class="picture" tabindex="0" role="group"'
+            f' aria-labelledby="{caption}">{inlined(picture.path, picture.name, caption)}</div>\n'
+            f'<figcaption><span id="{caption}"><b>Figure {count}.</b> {plain(picture.caption)}</span>'
+            f" {redraw}</figcaption></figure>\n"
+        )
+    for table in section.tables:
+        title = f"<b>Table {numbers.tables[table.name]}.</b> {plain(table.title)}"
+        label = f"Table {numbers.tables[table.name]}"
+        inside = f'<div class="wide" tabindex="0" role="region" aria-label="{label}">{html_table(table.rows)}</div>'
+        inside = inside if len(table.rows[0]) > WIDE else html_table(table.rows)
+        if table.folded:
+            parts.append(f'<details id="table-{table.name}"><summary>{title}</summary>{inside}</details>\n')
+        else:
+            parts.append(f'<div class="table" id="table-{table.name}"><p class="caption">{title}</p>{inside}</div>\n')
+    return "".join(parts) + "</section>\n"
 
 
 def write_report(path: Path, title: str, introduction: str, sections: Sequence[Section]) -> None:
-    """Write the sections as one self-contained page, whole or not at all."""
-    body = "".join(section.html() for section in sections)
-    write_text(
-        path,
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title><style>{STYLE}</style></head>\n<body>\n"
-        f"<h1>{html.escape(title)}</h1>\n<p>{html.escape(introduction)}</p>\n{body}</body></html>\n",
+    """Write the sections as one self-contained page with a table of contents, whole or not at all."""
+    numbers = Numbers.of(sections)
+    contents = "".join(
+        f'<li><a href="#section-{i}">{plain(section.title)}</a></li>' for i, section in enumerate(sections, start=1)
     )
+    body = "".join(_section(section, i, numbers) for i, section in enumerate(sections, start=1))
+    parts = {"title": html.escape(title), "introduction": plain(introduction), "contents": contents, "sections": body}
+    page = re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], joined("report"))
+    write_text(path, page)

@@ -38,14 +38,15 @@ if TYPE_CHECKING:
 Diagrams = dict[str, "PhaseDiagram"]
 Tell = Callable[[str], object]
 
-FLOWS: dict[str, tuple[float, ...]] = {  # β_a and β_w, written beta1 and beta2 as in the paper; empty: the plain flow
+FLOWS: dict[str, tuple[float, ...]] = {  # β_a and β_w; empty: the plain flow
     "standard": (),
-    "Sign-In, beta1 > beta2": (1.0, 0.25),
-    "Sign-In, beta1 = beta2": (1.0, 1.0),
-    "Sign-In, beta1 < beta2": (0.25, 1.0),
+    "Sign-In, beta_a > beta_w": (1.0, 0.25),
+    "Sign-In, beta_a = beta_w": (1.0, 1.0),
+    "Sign-In, beta_a < beta_w": (0.25, 1.0),
 }
 TABLES = ("claims", "phase", "networks", "networks-summary", "flips", "transplant", "transplant-summary")
 PICTURES = [
+    "theorems",
     *(f"phase-{diagram_file(name)}" for name in FLOWS),
     *(f"{kind}-{model}" for model in PRESETS for kind in ("flips", "sharpness", "transplant")),
 ]
@@ -53,7 +54,7 @@ FILES = [
     *("proofs.json", "proofs.txt", "report.html", "explorer.html", SUMMARY),
     *(f"phase/{diagram_file(name)}.npz" for name in FLOWS),
     *(f"tables/{name}.{suffix}" for name in TABLES for suffix in ("csv", "md")),
-    *(f"figures/{name}.{suffix}" for name in PICTURES for suffix in ("png", "pdf")),
+    *(f"figures/{name}.{suffix}" for name in PICTURES for suffix in ("png", "pdf", "svg")),
 ]
 
 
@@ -110,22 +111,24 @@ def reproduce(out: Path, settings: Settings, *, force: bool = False, workers: in
 
 
 def _prove(file: Path, advance: Callable[[str, int, int], object]) -> list[dict[str, Any]]:
-    """Each theorem with its steps, proved once."""
-    if not file.exists():
-        from theory import THEOREMS
+    """Each theorem with its steps, proved once, and again if the file has other statements or steps."""
+    from theory import THEOREMS
 
-        proved = []
-        for done, theorem in enumerate(THEOREMS):
-            advance(f"proving {theorem.name}", done, len(THEOREMS))
-            proof = theorem.prove()
-            steps = [{"claim": step.claim, "holds": step.holds} for step in proof.steps]
-            proved.append({"theorem": f"{theorem.name}. {theorem.title}", "proved": proof.holds, "steps": steps})
-        write_json(file, {"theorems": proved})
-    content = read_json(file)
-    if not isinstance(content.get("theorems"), list):
-        unreadable(file, "it holds no theorems")
-    theorems: list[dict[str, Any]] = content["theorems"]
-    return theorems
+    claims = {f"{theorem.name}. {theorem.title}": [step.claim for step in theorem.steps] for theorem in THEOREMS}
+    if file.exists():
+        stored = read_json(file).get("theorems")
+        if not isinstance(stored, list):
+            unreadable(file, "it holds no theorems")
+        if claims == {each["theorem"]: [step["claim"] for step in each["steps"]] for each in stored}:
+            return stored
+    proved = []
+    for done, (theorem, title) in enumerate(zip(THEOREMS, claims, strict=True)):
+        advance(f"proving {theorem.name}", done, len(THEOREMS))
+        proof = theorem.prove()
+        steps = [{"claim": step.claim, "holds": step.holds} for step in proof.steps]
+        proved.append({"theorem": title, "proved": proof.holds, "steps": steps})
+    write_json(file, {"theorems": proved})
+    return proved
 
 
 def _integrate(folder: Path, grid: int, device: str, advance: Callable[[str, int, int], object]) -> Diagrams:
@@ -166,7 +169,7 @@ def _tabulate(
 
 
 def _draw(folder: Path, diagrams: Diagrams, tables: dict[str, Rows]) -> None:
-    from figures.phase_diagrams import phase_figure
+    from figures.phase_diagrams import phase_figure, theorems_figure
     from figures.sharpness import sharpness_figure
     from figures.signs import flips_figure
     from figures.style import paper_style, save_figure
@@ -174,6 +177,7 @@ def _draw(folder: Path, diagrams: Diagrams, tables: dict[str, Rows]) -> None:
 
     folder.mkdir(exist_ok=True)
     with paper_style():
+        save_figure(theorems_figure(list(diagrams.values())), folder / "theorems")
         for name, diagram in diagrams.items():
             save_figure(phase_figure(diagram), folder / f"phase-{diagram_file(name)}")
         for model in dict.fromkeys(row["model"] for row in tables["networks"]):

@@ -1,8 +1,9 @@
-"""One look for every figure: the style sheet beside this file, colours with a meaning, and saving as PNG and PDF."""
+"""One look for every figure: the style sheet beside this file, colours with a meaning, and saving in three formats."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,9 +68,15 @@ def paper_style() -> Iterator[None]:
     plt.close("all")
 
 
-def save_figure(figure: "Figure", stem: Path) -> tuple[Path, Path]:
-    """Write stem.png and stem.pdf, whole or not at all; the same figure gives the same bytes. Returns both paths."""
-    png, pdf = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.pdf")
-    write_whole(png, lambda path: figure.savefig(path, metadata={"Software": None}))
-    write_whole(pdf, lambda path: figure.savefig(path, metadata={"CreationDate": None}))
-    return png, pdf
+FORMATS = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None, "Creator": None}}
+
+
+def save_figure(figure: "Figure", stem: Path) -> tuple[Path, ...]:
+    """Write stem.png, .pdf and .svg, whole or not at all; the same figure gives the same bytes. Returns them."""
+    import matplotlib as mpl
+
+    paths = tuple(stem.with_name(f"{stem.name}.{kind}") for kind in FORMATS)
+    with mpl.rc_context({"svg.hashsalt": "sign-in-lottery"}):  # else the names of an SVG's parts are random
+        for path, metadata in zip(paths, FORMATS.values(), strict=True):
+            write_whole(path, partial(figure.savefig, metadata=metadata))
+    return paths

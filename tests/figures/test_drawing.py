@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from PIL import Image
 
 import theory
@@ -32,9 +33,10 @@ def diagram() -> PhaseDiagram:
 def test_the_phase_diagram_shows_each_outcome_where_it_is(diagram: PhaseDiagram) -> None:
     with paper_style():
         axes = phase_figure(diagram).axes[0]
-        picture = np.asarray(axes.images[0].get_array())  # (w, a, RGB), lowest w first
-    recovered = np.array([int(COLOURS[Outcome.RECOVERED][i : i + 2], 16) / 255 for i in (1, 3, 5)])
-    assert np.array_equal(np.all(np.isclose(picture, recovered), axis=-1).T, diagram.outcome == Outcome.RECOVERED)
+        picture = np.asarray(axes.images[0].get_array())  # (w, a), lowest w first
+        colours = axes.images[0].get_cmap()(np.arange(len(Outcome)))
+    assert np.array_equal(picture.T, diagram.outcome)
+    assert [to_hex(colour, keep_alpha=True) for colour in colours] == [COLOURS[kind].lower() for kind in Outcome]
     curve = next(line for line in axes.lines if line.get_color() == "black" and len(line.get_xdata()) > 100)
     margin = theory.margin(curve.get_xdata(), curve.get_ydata(), theory.SignIn(1.0, 0.25))
     assert np.abs(margin).max() < 1e-12
@@ -45,7 +47,9 @@ def test_figures_are_whole_at_column_width_and_the_same_every_time(diagram: Phas
         first = save_figure(phase_figure(diagram), tmp_path / "first")
         second = save_figure(phase_figure(diagram), tmp_path / "second")
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
+    assert [path.suffix for path in first] == [".png", ".pdf", ".svg"]
     assert first[1].read_bytes().startswith(b"%PDF")
+    assert b"<text" in first[2].read_bytes()
     with Image.open(first[0]) as image:
         assert image.width == pytest.approx(3.4 * 300, abs=2)
 
