@@ -70,7 +70,9 @@ class Attached:
         def section(prefix: str) -> dict[str, Tensor]:
             return {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix)}
 
-        self.training.sparse.load_masks(Masks(section("mask/")).to(self.training.sparse.device))
+        sparse, masks = self.training.sparse, section("mask/")
+        order = [layer.name for layer in sparse.layers if layer.name in masks]  # a file may have sorted them
+        sparse.load_masks(Masks({name: masks[name] for name in dict.fromkeys([*order, *masks])}).to(sparse.device))
         self.training.step = int(state_dict["step"])
         self.training.generator.set_state(state_dict["generator"].cpu())
         self.training.memory.clear()

@@ -18,12 +18,14 @@ def merged(model: nn.Module, layers: Sequence[Layer], names: Sequence[str]) -> n
     refresh_recurrent(model)
     plain = copy.deepcopy(model)
     for layer in layers:
-        shared: Tensor | None = None
+        shared, theta = None, layer.theta.detach().clone()
         for name in (layer.name, *layer.others):
             owner, _, attribute = name.rpartition(".")
             module = plain.get_submodule(owner)
             if parametrize.is_parametrized(module, attribute):
                 shared = _unparametrize(module, attribute, shared)
+                with torch.no_grad():
+                    shared.copy_(theta)  # a threshold of a shared weight was applied once for each module
     places = {name: place for place, name in enumerate(names)}
     for prefix, module in plain.named_modules():
         own = module._parameters

@@ -18,6 +18,7 @@ PACKAGES = (
     "sparse_training",
     "sparse_training.data",
     "sparse_training.export",
+    "sparse_training.integrations",
     "sparse_training.masks",
     "sparse_training.methods",
     "sparse_training.models",

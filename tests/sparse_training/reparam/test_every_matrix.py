@@ -233,7 +233,9 @@ def test_str_writes_a_tied_weight_in_both_places() -> None:
     sparse = STR(initial=-1.0).begin(start)
     assert torch.equal(model.head.weight, model.embed.weight)
     assert bool((model.head.weight == 0).any())
-    assert sparse.merge().head.weight.ndim == 2
+    plain = sparse.merge()
+    assert plain.head.weight is plain.embed.weight
+    assert torch.equal(plain.head.weight, model.head.weight)
 
 
 @pytest.mark.parametrize("reparam", EVERY)
