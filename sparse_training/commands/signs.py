@@ -1,6 +1,7 @@
 """`signs RUN`: print flips, zeros, settling and agreement of a run by layer, and write them as CSV."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument("folder", metavar="RUN", type=Path, help="folder of the run")
     parser.add_argument("--against", type=Path, help="another run, whose last signs each epoch is compared with")
     parser.add_argument("--settled", type=float, default=1.0, help="percent of weights that may still flip")
+    parser.add_argument("--kinds", action="store_true", help="one line a kind of layer: q, k, v, o, up, down, ...")
     parser.add_argument("--out", type=Path, help="CSV file of all layers and epochs (default: RUN/signs.csv)")
     parser.set_defaults(run=run)
 
@@ -42,23 +44,25 @@ def run(args: argparse.Namespace) -> None:
         table = flip_table(history, other.signs(other.epochs[-1]), other.masks(other.epochs[-1]))
     out = args.out or args.folder / "signs.csv"
     output_directory("out", out.parent)
-    write_csv(out, [row.row() for row in (*table.rows, *table.totals())])
-    print(aligned(by_layer(table, args.settled)), end="")
+    groups = table.kinds() if args.kinds else {name: [name] for name in table.flips}
+    kinds = [row for name, layers in groups.items() for row in table.summed(name, layers)] if args.kinds else []
+    write_csv(out, [row.row() for row in (*table.rows, *kinds, *table.totals())])
+    print(aligned(by_group(table, groups, args.settled)), end="")
     print(f"epochs {table.epochs[0]} to {table.epochs[-1]}; every layer and epoch: {out}")
 
 
-def by_layer(table: "FlipTable", settled: float) -> list[dict[str, Any]]:
-    """Return one row a layer and one for all together: shares in percent at the last epoch, flips over the whole run.
+def by_group(table: "FlipTable", groups: Mapping[str, list[str]], settled: float) -> list[dict[str, Any]]:
+    """Return one row a group of layers and one for all: shares in percent at the last epoch, flips over the whole run.
 
-    settled: percentage of the finally active weights that may still flip after the settling epoch.
+    groups: layers by the name of their row. settled: percentage of the finally active weights that may still flip after
+    the settling epoch.
     """
     rows = []
-    for last in (*(row for row in table.rows if row.epoch == table.epochs[-1]), table.totals()[-1]):
-        whole = last.layer == "total"
-        every = table.totals() if whole else [row for row in table.rows if row.layer == last.layer]
+    for name, layers in (*groups.items(), ("total", list(table.flips))):
+        *_, last = every = table.summed(name, layers)
         shares = last.row()
         row = {
-            "layer": last.layer,
+            "layer": name,
             "weights": last.weights,
             "active": last.active,
             "zero %": _percent(shares["share_zero"]),
@@ -66,7 +70,7 @@ def by_layer(table: "FlipTable", settled: float) -> list[dict[str, Any]]:
             "last epoch %": _percent(shares["since_previous"]),
             "flips": last.cumulative,
             "surviving %": _percent(sum(r.surviving for r in every) / last.cumulative if last.cumulative else None),
-            f"settled ({settled:g} %)": table.settling(settled / 100, None if whole else [last.layer]),
+            f"settled ({settled:g} %)": table.settling(settled / 100, layers),
         }
         if last.reference is not None:
             row["agreement %"] = _percent(shares["agreement"])

@@ -94,7 +94,24 @@ class FlipTable:
 
     def totals(self) -> list[LayerEpoch]:
         """Return one row an epoch with the sum over all layers, under the layer name `total`."""
-        return [_sum([row for row in self.rows if row.epoch == epoch]) for epoch in self.epochs]
+        return self.summed("total", self.flips)
+
+    def summed(self, name: str, layers: Iterable[str]) -> list[LayerEpoch]:
+        """Return one row an epoch with the sum over some layers, under a name for them."""
+        chosen = set(layers)
+        own = [row for row in self.rows if row.layer in chosen]
+        return [_sum(name, [row for row in own if row.epoch == epoch]) for epoch in self.epochs]
+
+    def kinds(self) -> dict[str, list[str]]:
+        """Return the layers by kind, which is the last module of a parameter's name: q of blocks.0.attention.q.weight.
+
+        Kinds are in the order of their first layers.
+        """
+        found: dict[str, list[str]] = {}
+        for name in self.flips:
+            owner = name.rpartition(".")[0]
+            found.setdefault(owner.rpartition(".")[2] or name, []).append(name)
+        return found
 
 
 def flip_table(
@@ -186,7 +203,7 @@ def _against(frame: Frame, name: str, reference: Tensor, mask: Tensor | None) ->
     )
 
 
-def _sum(rows: list[LayerEpoch]) -> LayerEpoch:
+def _sum(name: str, rows: list[LayerEpoch]) -> LayerEpoch:
     zero = SignCounts(0, 0, 0, 0)
     against = [row.reference for row in rows if row.reference is not None]
     counts = {
@@ -194,7 +211,7 @@ def _sum(rows: list[LayerEpoch]) -> LayerEpoch:
         for key in ("weights", "active", "zero", "compared", "flipped", "surviving", "cumulative")
     }
     return LayerEpoch(
-        layer="total",
+        layer=name,
         epoch=rows[0].epoch,
         since_init=sum((row.since_init for row in rows), start=zero),
         reference=sum(against, start=zero) if against else None,

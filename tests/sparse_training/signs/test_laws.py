@@ -1,6 +1,7 @@
 """Random sign histories: the packed file gives every sign back, and one pass counts as a walk along each weight."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,3 +115,18 @@ def test_every_pair_agrees_flips_or_has_a_zero(case):
     flipped = flips_by_layer(first, negated, start, end)
     assert [(c.same, c.flipped) for c in flipped.values()] == [(c.flipped, c.same) for c in forth.values()]
     assert 0 <= agreement(first, last, start, end) <= 1
+
+
+@given(histories())
+def test_kinds_are_layers_of_one_name_and_their_counts_add_up(case):
+    weights, masks = case
+    with tempfile.TemporaryDirectory() as folder:
+        table = flip_table(record(weights, masks, folder))
+    assert table.kinds() == {name: [name] for name in SHAPES}
+    named = replace(table, flips={"a.0.q.weight": 0, "a.0.o.weight": 1, "a.1.q.weight": 2})
+    assert named.kinds() == {"q": ["a.0.q.weight", "a.1.q.weight"], "o": ["a.0.o.weight"]}
+    parts = [table.summed("some", ["first", "third"]), table.summed("other", ["second"])]
+    for total, *groups in zip(table.totals(), *parts, strict=True):
+        for count in ("weights", "active", "zero", "compared", "flipped", "surviving", "cumulative"):
+            assert getattr(total, count) == sum(getattr(group, count) for group in groups)
+        assert total.since_init == groups[0].since_init + groups[1].since_init
