@@ -116,7 +116,8 @@ def _of_run(args: argparse.Namespace, needs_model: bool) -> _Found:
 def _of_checkpoint(args: argparse.Namespace, needs_model: bool) -> _Found:
     from commons.checks import refuse
     from sparse_training import models
-    from sparse_training.sharpness.sources import Chosen, Files, of_files, read_network
+    from sparse_training.runs.states import read_network
+    from sparse_training.sharpness.sources import Chosen, Files, of_files
 
     if args.epoch is not None:
         refuse("epoch", args.epoch, f"an option of {args.source}, which is no folder of a run")

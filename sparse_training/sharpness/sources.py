@@ -1,28 +1,25 @@
 """Where the `sharpness` command takes networks, samples, loss and masks from: a run, or files and callables by name."""
 
-import pickle
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from commons.checks import InputError, refuse
-from commons.files import open_regular
+from commons.checks import refuse
 from commons.registry import Registry, accepted
 from sparse_training import data, models
 from sparse_training.data.resident import Resident
 from sparse_training.masks import Masks, prunable
 from sparse_training.reparam import SignIn
-from sparse_training.runs.checkpoint import Network, is_network, load_network
 from sparse_training.runs.run import Run
+from sparse_training.runs.states import load_into
 from sparse_training.runs.trust import Trust
 from sparse_training.sharpness.batches import Batch, count, fixed_batches
 from sparse_training.sharpness.losses import Loss
-from sparse_training.tensor_files import read_tensors
 
 CALLABLES: Registry[Callable[..., Any]] = Registry("a callable", accept=lambda part: part if callable(part) else None)
 
@@ -116,10 +113,7 @@ def of_files(files: Files, chosen: Chosen) -> Source:
     """
     batches, sizes, said = _samples(files, chosen)
     model = models.build(files.model, **sizes)
-    try:
-        model.load_state_dict(read_state(files.state))
-    except RuntimeError as error:
-        _unreadable(files.state, error)
+    load_into(model, files.state)
     masks, masked = _masks(model, files)
     loss: Loss = cross_entropy
     if files.loss is not None:
@@ -131,48 +125,6 @@ def of_files(files: Files, chosen: Chosen) -> Source:
         betas = dict(zip(names, SignIn(files.beta).betas(len(names)), strict=True))
     checkpoint = Checkpoint(None, model, masks, betas)
     return Source(lambda: iter([checkpoint]), 1, Samples(batches, loss), (said, masked))
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The state dict of `read_network`."""
-    return read_network(path).state
-
-
-def read_network(path: Path) -> Network:
-    """Read a state dict from .safetensors, or from what torch.save wrote, in which only tensors are accepted.
-
-    A dictionary around it, as {"epoch": ..., "state_dict": ...}, is opened where it holds one state dict. A network
-    that `runs.save_network` wrote comes with its masks and what was said of it; others have neither.
-
-    Raises:
-        InputError: The file cannot be read, or holds no state dict, or several.
-    """
-    if path.suffix == ".safetensors":
-        return load_network(path) if is_network(path) else Network(read_tensors(path)[0], None, {})
-    return Network(_read_pickled(path), None, {})
-
-
-def _read_pickled(path: Path) -> dict[str, Tensor]:
-    try:
-        with open_regular(path) as file:
-            found = torch.load(file, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        _unreadable(path, error)
-    if _is_state(found):
-        return dict(found)
-    inside = {key: value for key, value in found.items() if _is_state(value)} if isinstance(found, Mapping) else {}
-    if len(inside) != 1:
-        names = ", ".join(map(str, inside)) or "none"
-        refuse("checkpoint", str(path), "a file with one state dict", f"state dicts in it: {names}")
-    return dict(next(iter(inside.values())))
-
-
-def _is_state(value: object) -> bool:
-    return isinstance(value, Mapping) and bool(value) and all(isinstance(part, Tensor) for part in value.values())
-
-
-def _unreadable(path: Path, error: Exception) -> NoReturn:
-    raise InputError(f"checkpoint={str(path)!r} cannot be loaded: {' '.join(str(error).split())[:300]}") from None
 
 
 def _samples(files: Files, chosen: Chosen) -> tuple[list[Batch], dict[str, int], str]:

@@ -1,19 +1,34 @@
 """Signs recorded while networks train equal a count on float32 weights kept beside them, and the command shows them."""
 
 import csv
+import importlib
 
 import pytest
 import torch
 
 from sparse_training.__main__ import parser
-from sparse_training.masks import make_masks
+from sparse_training.masks import make_masks, prunable
 from sparse_training.models import build
 from sparse_training.reparam import SignIn, sparsify
+from sparse_training.runs.checkpoint import save_network
 from sparse_training.runs.config import Config
 from sparse_training.runs.run import Run
 from sparse_training.signs import SignTracker, flip_table, flips_by_layer, history_of
 from sparse_training.training.loop import train
 
+TIED = '''
+import torch
+
+
+class Tied(torch.nn.Module):
+    """A network whose output layer has the weight of its embedding."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.hidden = torch.nn.Embedding(7, 4), torch.nn.Linear(4, 4)
+        self.head = torch.nn.Linear(4, 7, bias=False)
+        self.head.weight = self.embed.weight
+'''
 SMALL = ["epochs=6", "batch_size=256", "mask.density=0.2", "optimizer.lr=0.2", "engine.threads=1"]
 
 
@@ -138,3 +153,32 @@ def test_exactly_the_share_that_still_flips_is_not_fewer(tmp_path):
         tracker.record(epoch)
     table = flip_table(tracker.history)
     assert [table.settling(share) for share in (0.2, 0.25, 0.3, 0.5, 0.6)] == [2, 2, 1, 1, 0]
+
+
+def test_two_checkpoints_of_any_kind_are_compared_by_layer(tmp_path, monkeypatch, capsys):
+    """One as torch.save wrote it, with one name of a tied weight, and one of this package, with its masks."""
+    (tmp_path / "tied_network.py").write_text(TIED)
+    monkeypatch.syspath_prepend(tmp_path)
+    kind = importlib.import_module("tied_network").Tied
+    torch.manual_seed(0)
+    before, after = kind(), kind()
+    masks = make_masks(after, 0.5, "random", "uniform")
+    state = before.state_dict()
+    del state["head.weight"]
+    torch.save({"epoch": 3, "state_dict": state}, tmp_path / "a.pt")
+    sparse = sparsify(after, masks)
+    save_network(tmp_path / "b.safetensors", sparse.state_dict(), masks)
+    paths = [str(tmp_path / "a.pt"), str(tmp_path / "b.safetensors")]
+    assert (
+        parser().execute(["signs", *paths, "--model", "tied_network:Tied", "--out", str(tmp_path / "signs.csv")]) == 0
+    )
+    assert "flipped %" in capsys.readouterr().out
+    with (tmp_path / "signs.csv").open() as file:
+        rows = {row["layer"]: row for row in csv.DictReader(file)}
+    assert list(rows) == ["embed.weight", "hidden.weight", "total"]
+    expected = flips_by_layer(prunable(before), sparse.weights(), masks)
+    for name, counts in expected.items():
+        assert int(rows[name]["active"]) == counts.active == int(masks[name].sum())
+        assert float(rows[name]["flipped %"]) == pytest.approx(100 * counts.flipped_share)
+    assert parser().execute(["signs", paths[1], paths[1]]) == 0
+    assert "head.weight" in capsys.readouterr().out
