@@ -23,7 +23,7 @@ UNHASHED = {
     "tensorboard": None,
     "checkpoint": None,
     "data": ("root", "workers"),
-    "engine": ("device", "threads"),
+    "engine": ("device", "threads", "graphs"),
 }
 FILES = (("start",), ("mask", "file"))  # settings that name a file, whose content counts and whose place does not
 ADDRESS_LENGTH = 20

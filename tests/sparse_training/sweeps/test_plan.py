@@ -112,6 +112,7 @@ def test_a_density_of_two_in_four_is_no_code(sweep_file: Write) -> None:
         ("data.workers=3", True),
         ("engine.device=cuda", True),
         ("engine.threads=2", True),
+        ("engine.graphs=true", True),
         ("checkpoint.every=9", True),
         ("tensorboard=true", True),
         ("source=hearsay", True),
