@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 EXTRAS := $(VENV)/.extras
 
-.PHONY: setup reproduce test test-all test-faults bench lint
+.PHONY: setup reproduce test test-all test-faults docs bench lint
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -34,6 +34,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
+	NO_MKDOCS_2_WARNING=1 MPLBACKEND=Agg $(BIN)/python -m mkdocs build --quiet
 
 bench: $(EXTRAS)
 	for name in dynamics sharpness signs training; do $(BIN)/python -m benchmarks.$$name || exit 1; done
