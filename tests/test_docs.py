@@ -28,7 +28,7 @@ def test_links_lead_to_pages(page: Path) -> None:
     for link in LINK.findall(page.read_text()):
         target = (page.parent / link).resolve()
         place = target.relative_to(DOCS).as_posix()
-        assert target.exists() or GENERATED.match(place) and _source(place).exists(), f"{link} leads nowhere"
+        assert target.exists() or (GENERATED.match(place) and _source(place).exists()), f"{link} leads nowhere"
 
 
 def _source(place: str) -> Path:
