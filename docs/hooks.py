@@ -1,4 +1,4 @@
-"""Pages that mkdocs makes from what stands elsewhere: the rooms' READMEs, the tables of results/, and every public name."""
+"""Pages made from what stands elsewhere: the READMEs of the rooms, the tables of results/, and every public name."""
 
 import importlib
 import posixpath
