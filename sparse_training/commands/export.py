@@ -89,7 +89,6 @@ class _Found:
 
 def _of_run(args: argparse.Namespace, needs_model: bool) -> _Found:
     from commons.checks import InputError
-    from sparse_training import data
     from sparse_training.runs.run import Run
 
     run = Run(args.source, trusted(args))
@@ -101,16 +100,12 @@ def _of_run(args: argparse.Namespace, needs_model: bool) -> _Found:
         if needs_model:
             raise
         return _Found(network, told=str(error))
-    x = _zeros(network.info["inputs"])
-    if args.samples == 0:
-        return _Found(network, model, x)
     try:
-        settings = run.config.data
-        root = args.data_root or settings.root or None
-        found = data.load(settings.name, root, image_size=settings.image_size or None)
-        return _Found(network, model, x, [found.samples("test", args.samples or found.n_test, seed=0)])
+        found = run.config.data.load(root=args.data_root or "")
+        batch = found.samples("test", 2 if args.samples == 0 else args.samples or found.n_test, seed=0)
     except InputError as error:
-        return _Found(network, model, x, told=str(error))
+        return _Found(network, model, _zeros(network.info["inputs"]), told=str(error))
+    return _Found(network, model, batch[0], () if args.samples == 0 else [batch])
 
 
 def _of_checkpoint(args: argparse.Namespace, needs_model: bool) -> _Found:
@@ -141,14 +136,17 @@ def _of_checkpoint(args: argparse.Namespace, needs_model: bool) -> _Found:
     return _Found(network, model, _zeros(sizes), told="--data names its samples")
 
 
-def _zeros(sizes: "dict[str, Any]") -> "Tensor":
+def _zeros(sizes: "dict[str, Any]") -> "Tensor | None":
+    """Two black images; None for a network of something else."""
     import torch
 
+    if not {"in_channels", "image_size"} <= set(sizes):
+        return None
     return torch.zeros(2, sizes["in_channels"], sizes["image_size"], sizes["image_size"])
 
 
 def _accuracy(function: "Callable[[Tensor], Tensor]", batches: "Sequence[Batch]") -> float:
-    """Percent of the samples that a network in evaluation mode, or what a file computes, classifies right."""
+    """Percent of the labels that a network in evaluation mode, or what a file computes, gets right."""
     import torch
     from torch import nn
 
@@ -159,6 +157,6 @@ def _accuracy(function: "Callable[[Tensor], Tensor]", batches: "Sequence[Batch]"
     right, total = 0, 0
     with torch.no_grad():
         for x, y in chunks(list(batches), SIZE):
-            right += int((function(x).argmax(1) == y).sum())
-            total += len(y)
+            right += int((function(x).argmax(-1) == y).sum())
+            total += y.numel()
     return 100 * right / total
