@@ -24,14 +24,16 @@ class Method:
     Masks change by training.sparse.set_masks(masks, training.optimizer), and only so.
 
     regrows: whether the method frees weights that are 0 and must be able to leave it. owns_weight: whether the method
-    writes the weights itself, so that no factors can. `unmet_need` decides by them which reparametrizations the method
-    works with. begins_dense: whether every weight is active at first. sees_gradients: whether `on_gradient` asks for
+    writes the weights itself, so that no factors can. keeps_support: whether it never changes the masks, so that
+    nothing need be stored of inactive weights. `unmet_need` decides by them which reparametrizations the method works
+    with. begins_dense: whether every weight is active at first. sees_gradients: whether `on_gradient` asks for
     `dense_gradient`. by_epoch: whether `on_step` counts epochs.
     """
 
     name: ClassVar[str]
     regrows: ClassVar[bool] = False
     owns_weight: ClassVar[bool] = False
+    keeps_support: ClassVar[bool] = False
     begins_dense: ClassVar[bool] = False
     sees_gradients: ClassVar[bool] = False
     by_epoch: ClassVar[bool] = False

@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Protocol
 
-from sparse_training.reparam import Reparam
+from sparse_training.reparam import Reparam, TwoFactors
 
 
 class States(Protocol):
@@ -11,6 +11,7 @@ class States(Protocol):
     name: ClassVar[str]
     regrows: ClassVar[bool]
     owns_weight: ClassVar[bool]
+    keeps_support: ClassVar[bool]
 
 
 def unmet_need(method: States, reparam: Reparam | None) -> str:
@@ -19,6 +20,8 @@ def unmet_need(method: States, reparam: Reparam | None) -> str:
         return ""
     if method.owns_weight and reparam.is_chart:
         return f"{method.name} writes each weight itself, and {reparam.name} would write it by factors as well"
+    if not method.keeps_support and isinstance(reparam, TwoFactors) and reparam.storage == "active":
+        return f"{method.name} changes the support, which {reparam.name} with storage='active' keeps"
     if method.regrows and not reparam.leaves_zero:
         return f"{method.name} frees weights that must leave 0, and under {reparam.name} a weight stays at 0"
     return ""

@@ -11,3 +11,4 @@ class Static(Method):
     """Each moment does what `Method` says: the masks of the configuration stay throughout."""
 
     name: ClassVar[str] = "static"
+    keeps_support: ClassVar[bool] = True

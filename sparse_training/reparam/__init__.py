@@ -4,7 +4,7 @@
 """
 
 from commons.registry import Registry, subclass_of
-from sparse_training.reparam.base import Reparam
+from sparse_training.reparam.base import Reparam, TwoFactors
 from sparse_training.reparam.building import sparsify
 from sparse_training.reparam.factors import Factors
 from sparse_training.reparam.ham import HAM
@@ -38,6 +38,7 @@ __all__ = [
     "Sparse",
     "SparseOpt",
     "Spred",
+    "TwoFactors",
     "UnitSpeed",
     "rescale",
     "sparsify",

@@ -1,14 +1,16 @@
 """What a reparametrization is: how a prunable weight is written by factors, or what follows each step on it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from sparse_training.reparam.factors import Factors
+from commons.checks import choice, refuse
+from sparse_training.reparam.factors import STORAGES, Factors
 from sparse_training.reparam.layer import Layer
+from sparse_training.reparam.optimizer_states import Kind, known_kinds
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,10 @@ class Reparam:
 
         For a chart this is the sum over factors of (∂θ/∂factor)², so m² + w² for θ = m w.
         """
-        entries = layer.mask.flatten().nonzero().squeeze(1)  # found once for all factors
-        active = [factor.detach().flatten()[entries] for factor in layer.parameters]
+        active = [factor.detach() for factor in layer.parameters]
+        if not layer.compact:
+            entries = layer.mask.flatten().nonzero().squeeze(1)  # found once for all factors
+            active = [factor.flatten()[entries] for factor in active]
         if layer.factors is None:
             return torch.ones_like(active[0])
         with torch.enable_grad():
@@ -87,6 +91,34 @@ class Reparam:
 
         optimizer: the one that holds the factors and whose averages may follow them, or None.
         """
+
+
+@dataclass(frozen=True)
+class TwoFactors(Reparam):
+    """A reparametrization that writes θ as the product of two factors, entry by entry.
+
+    storage: "dense" stores the factors in the shape of θ. "active" stores them, and so their gradients and the
+    optimizer's state, for the active entries alone: for a support that does not change, and an optimizer that treats
+    each entry by itself. Training is that of dense storage, entry by entry; see README.md of reparam/.
+
+    Raises:
+        InputError: storage is neither.
+    """
+
+    is_chart: ClassVar[bool] = True
+
+    storage: str = field(default="dense", kw_only=True)
+
+    def __post_init__(self) -> None:
+        choice("storage", self.storage, STORAGES)
+
+    def check_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        if self.storage == "dense":
+            return
+        kinds = known_kinds(optimizer, "storage='active'")
+        if Kind.SHARED in kinds.values() or isinstance(optimizer, torch.optim.Muon):
+            name = type(optimizer).__name__
+            refuse("optimizer", name, "one that treats each entry by itself, as storage='active' asks")
 
 
 def learning_rates(optimizer: torch.optim.Optimizer) -> dict[int, float | Tensor]:

@@ -8,33 +8,59 @@ from torch import Tensor, nn
 
 from commons.checks import refuse
 
+STORAGES = ("dense", "active")
+
 
 class Factors(nn.Module, ABC):
-    """θ as a function of factors of its own shape and dtype, by default their product.
+    """θ as a function of factors of its own dtype, by default their product.
 
-    Every factor is 0 off the mask, and there the function must give θ = 0. With two or more factors in a product the
+    storage: "dense" gives each factor the shape of θ, "active" makes it a vector over the active entries, in row-major
+    order, that is put in place whenever θ is asked for. The two hold the same numbers.
+
+    A dense factor is 0 off the mask, and there the function must give θ = 0. With two or more factors in a product the
     gradient of each factor carries the others, so a first-order optimizer that treats every entry by itself never
     moves them; with one factor, or under other optimizers, `Sparse.after_step` puts them back to 0.
 
     mask: bool, of the shape of θ; a buffer that is saved with the network, so that a state of another support is
-    recognized. probe: a leaf that is added to θ while the gradient with respect to θ itself is asked for, else None.
+    recognized. entries: where in the memory of θ each active entry lies, int64 (active,), or None for dense storage.
+    probe: a leaf that is added to θ while the gradient with respect to θ itself is asked for, else None.
     """
 
     mask: Tensor
+    entries: Tensor | None
     probe: Tensor | None
 
-    def __init__(self, mask: Tensor) -> None:
+    def __init__(self, mask: Tensor, storage: str = "dense") -> None:
         super().__init__()
         self.register_buffer("mask", mask)
+        entries = (mask.nonzero() * torch.tensor(mask.stride(), device=mask.device)).sum(1)
+        self.register_buffer("entries", entries if storage == "active" else None, persistent=False)
         self.probe = None
 
     def forward(self, *factors: Tensor) -> Tensor:
-        theta = self.join(*factors)
+        theta = self.theta(*factors)
         return theta if self.probe is None else theta + self.probe
 
+    def theta(self, *factors: Tensor) -> Tensor:
+        """θ of the factors as they are stored, in the shape and the memory layout of the mask."""
+        joined = self.join(*factors)
+        if self.entries is None:
+            return joined
+        flat = joined.new_zeros(self.mask.numel()).index_copy(0, self.entries, joined)
+        strides = self.mask.stride()
+        order = sorted(range(len(strides)), key=lambda axis: -strides[axis])
+        inverse = sorted(order, key=order.__getitem__)
+        return flat.view([self.mask.shape[axis] for axis in order]).permute(inverse)
+
     def right_inverse(self, theta: Tensor) -> tuple[Tensor, ...]:
-        """The factors that the chart gives θ, with 0 off the mask."""
+        """The factors that the chart gives θ, as they are stored: with 0 off the mask, or the active entries alone."""
+        if self.entries is not None:
+            return tuple(factor[self.mask] for factor in self.split(theta))
         return tuple(torch.where(self.mask, factor, 0.0) for factor in self.split(theta))
+
+    def stored(self, value: Tensor) -> Tensor:
+        """Numbers in a shape that broadcasts with θ, in a shape that broadcasts with the factors."""
+        return value if self.entries is None else value.expand(self.mask.shape)[self.mask]
 
     def join(self, *factors: Tensor) -> Tensor:
         """θ of the factors, entry by entry; 0 where all of them are 0."""

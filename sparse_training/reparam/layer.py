@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from commons.checks import refuse
 from sparse_training.masks.matrices import USUAL
 from sparse_training.reparam.factors import Factors
 from sparse_training.reparam.optimizer_states import PER_WEIGHT, kinds_of
@@ -38,6 +39,11 @@ class Layer:
         return not any(parameter.requires_grad for parameter in self.parameters)
 
     @property
+    def compact(self) -> bool:
+        """Whether its factors are stored for the active entries alone, so that its support cannot change."""
+        return self.factors is not None and self.factors.entries is not None
+
+    @property
     def theta(self) -> Tensor:
         """The merged weight; it is the parameter itself where nothing is parametrized."""
         theta: Tensor = getattr(self.module, self.attribute)
@@ -54,24 +60,32 @@ class Layer:
         return tuple(getattr(entry, f"original{index}") for index in range(entry.ntensors))
 
     def states(self, optimizer: torch.optim.Optimizer) -> list[Tensor]:
-        """The optimizer's momentum and running averages of this weight: tensors of its shape, 0 at the start.
+        """The optimizer's momentum and running averages of this weight: of its parameters' shape, 0 at the start.
 
         Empty for an optimizer that `optimizer_states.STATES` does not know, whose state has a meaning of its own.
         """
         kinds = kinds_of(optimizer) or {}
-        held = (optimizer.state[p] for p in self.parameters if p in optimizer.state)
         return [
             value
-            for state in held
-            for key, value in state.items()
-            if kinds.get(key) in PER_WEIGHT and isinstance(value, Tensor) and value.shape == self.mask.shape
+            for parameter in self.parameters
+            if parameter in optimizer.state
+            for key, value in optimizer.state[parameter].items()
+            if kinds.get(key) in PER_WEIGHT and isinstance(value, Tensor) and value.shape == parameter.shape
         ]
 
     def use_mask(self, mask: Tensor) -> None:
         """Take the entries of another mask, bool of the same shape on any device; no weight is written.
 
         The tensor `mask` stays the same, because a CUDA graph that was captured earlier reads it.
+
+        Raises:
+            InputError: factors that are stored for the present support alone, and another support.
         """
+        if self.compact:
+            if not torch.equal(mask.to(self.mask.device), self.mask):
+                hint = "storage='dense' can change it"
+                refuse("masks", f"another support of {self.name}", "the one that storage='active' keeps", hint)
+            return
         self.mask.copy_(mask)
         if self.factors is not None and self.factors.mask is not self.mask:
             self.factors.mask.copy_(mask)
@@ -82,6 +96,8 @@ class Layer:
         A bitwise "and" of each number with a word of ones or zeros costs as much as a multiplication by the mask, which
         would leave −0 and NaN; `masked_fill_` costs four times as much on a CPU.
         """
+        if self.compact:
+            return  # nothing is stored off the mask
         words: dict[torch.dtype, Tensor] = {}
         for tensor in (*self.parameters, *self.states(optimizer)):
             kind = _WORDS[tensor.element_size()]

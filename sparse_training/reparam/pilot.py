@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from commons.checks import number
-from sparse_training.reparam.base import Reparam, learning_rates
+from sparse_training.reparam.base import TwoFactors, learning_rates
 from sparse_training.reparam.factors import Factors
 from sparse_training.reparam.layer import Layer
 from sparse_training.reparam.sign_in import Orbit, mean_beta
@@ -22,26 +22,25 @@ class Decaying(Orbit):
 
     strength: Tensor
 
-    def __init__(self, mask: Tensor, beta: float, strength: float) -> None:
-        super().__init__(mask, beta)
+    def __init__(self, mask: Tensor, beta: float, strength: float, storage: str = "dense") -> None:
+        super().__init__(mask, beta, storage)
         self.register_buffer("strength", torch.tensor(strength, dtype=torch.float64, device=mask.device))
 
 
 @dataclass(frozen=True)
-class PILoT(Reparam):
+class PILoT(TwoFactors):
     """θ = m ⊙ w with the regularizer ½α(m² + w²), whose implicit bias on θ moves from L2 to L1 as m² − w² shrinks.
 
     beta: m² − w² at the start. strength: α at the start; each step takes the factors times 1 − ηα. growth: at each
     reset α is multiplied by it while more than `share` of the active weights have |θ| > threshold, and divided by it
     otherwise. The paper steers α by the sparsity of the whole network; on a fixed mask the target is among the active
-    weights.
+    weights. storage: see `TwoFactors`.
 
     Raises:
         InputError: a setting out of range.
     """
 
     name: ClassVar[str] = "pilot"
-    is_chart: ClassVar[bool] = True
     decay_share: ClassVar[float] = 0.5
     recordable: ClassVar[bool] = True
 
@@ -52,6 +51,7 @@ class PILoT(Reparam):
     threshold: float = 1e-3
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         number("beta", self.beta, above=0)
         number("strength", self.strength, at_least=0)
         number("growth", self.growth, at_least=1)
@@ -59,7 +59,7 @@ class PILoT(Reparam):
         number("threshold", self.threshold, at_least=0)
 
     def factors(self, masks: Sequence[Tensor]) -> list[Factors]:
-        return [Decaying(mask, self.beta, self.strength) for mask in masks]
+        return [Decaying(mask, self.beta, self.strength, self.storage) for mask in masks]
 
     def after_step(self, layers: Sequence[Layer], optimizer: torch.optim.Optimizer) -> None:
         rates = learning_rates(optimizer)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from commons.checks import choice, number, refuse
-from sparse_training.reparam.base import Reparam
+from sparse_training.reparam.base import TwoFactors
 from sparse_training.reparam.factors import Factors
 from sparse_training.reparam.layer import Layer
 from sparse_training.reparam.optimizer_states import Kind, known_kinds
@@ -26,8 +26,8 @@ class Orbit(Factors):
     m ⊙ w is within one unit in the last place of θ, in half precision too; float16 needs β ≤ 1 (see `theory.reset`).
     """
 
-    def __init__(self, mask: Tensor, beta: float) -> None:
-        super().__init__(mask)
+    def __init__(self, mask: Tensor, beta: float, storage: str = "dense") -> None:
+        super().__init__(mask, storage)
         self.beta = beta
 
     def split(self, theta: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,7 +36,7 @@ class Orbit(Factors):
 
 
 @dataclass(frozen=True)
-class SignIn(Reparam):
+class SignIn(TwoFactors):
     """θ = m ⊙ w, under whose flow dθ = −√(4θ² + β²) ∇L dt while m² − w² = β.
 
     beta: one number for every layer, or (first, last) with a geometric progression from input to output; Theorem 5.2
@@ -48,6 +48,7 @@ class SignIn(Reparam):
     differs from "transport" only where the reset turns the sign of m, and there it steps against the gradient at first.
     "zero" makes the next step (1 − β₁)/√(1 − β₂) times too long, 3.16 times for (0.9, 0.999), because Adam's count of
     steps goes on; `ClockedAdamW` starts its clocks again.
+    storage: see `TwoFactors`.
 
     Under SGD without momentum, with learning rate η, decay λ' of the factors and g = ∂L/∂θ, one step takes
     β to β((1 − ηλ')² − η²g²), exactly; this is why resets are needed.
@@ -57,13 +58,13 @@ class SignIn(Reparam):
     """
 
     name: ClassVar[str] = "sign-in"
-    is_chart: ClassVar[bool] = True
     decay_share: ClassVar[float] = 0.5
 
     beta: float | tuple[float, float] = 1.0
     momentum: str = "keep"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for value in self.beta if isinstance(self.beta, tuple) else (self.beta,):
             number("beta", value, above=0)
         choice("momentum", self.momentum, MOMENTA)
@@ -74,9 +75,11 @@ class SignIn(Reparam):
         return [first * (last / first) ** (index / max(layers - 1, 1)) for index in range(layers)]
 
     def factors(self, masks: Sequence[Tensor]) -> list[Factors]:
-        return [Orbit(mask, beta) for mask, beta in zip(masks, self.betas(len(masks)), strict=True)]
+        betas = self.betas(len(masks))
+        return [Orbit(mask, beta, self.storage) for mask, beta in zip(masks, betas, strict=True)]
 
     def check_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        super().check_optimizer(optimizer)
         if self.momentum == "keep":
             return
         kinds = known_kinds(optimizer, f"momentum={self.momentum!r}")
@@ -93,7 +96,7 @@ class SignIn(Reparam):
         for layer in layers:
             assert layer.factors is not None
             m, w = layer.parameters
-            new_m, new_w = layer.factors.right_inverse(m * w)
+            new_m, new_w = layer.factors.right_inverse(layer.factors.theta(m, w))
             if optimizer is not None and self.momentum == "zero":
                 for tensor in layer.states(optimizer):
                     tensor.zero_()
@@ -105,7 +108,7 @@ class SignIn(Reparam):
 
 def mean_beta(layer: Layer) -> float:
     """The mean of m² − w² over the active weights of a layer that is written as m ⊙ w."""
-    m, w = (factor.detach() for factor in layer.parameters)  # both 0 off the mask
+    m, w = (factor.detach() for factor in layer.parameters)  # both 0 off the mask, or not there
     return float(((m - w) * (m + w)).sum(dtype=torch.float64) / layer.mask.sum())
 
 

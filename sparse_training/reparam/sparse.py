@@ -337,10 +337,13 @@ class Sparse:
         support changed.
 
         Raises:
-            InputError: masks of other layers or shapes.
+            InputError: masks of other layers or shapes, or factors that are stored for the present support alone.
         """
         check_same_layers(masks, self._layers)
         for layer in self._layers:
+            if layer.compact:
+                layer.use_mask(masks[layer.name])
+                continue
             new = masks[layer.name].to(layer.mask.device)
             unchanged, grown = layer.mask & new, new & ~layer.mask
             for tensor in layer.states(optimizer) if optimizer is not None else ():
@@ -357,7 +360,7 @@ class Sparse:
     def mask_gradients(self) -> None:
         """Set the gradients of inactive weights and factors to 0, for a norm over the active ones."""
         for layer in self._layers:
-            for parameter in layer.parameters:
+            for parameter in () if layer.compact else layer.parameters:
                 if parameter.grad is not None:
                     parameter.grad.masked_fill_(~layer.mask, 0.0)
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from sparse_training.reparam.base import Reparam
+from sparse_training.reparam.base import TwoFactors
 from sparse_training.reparam.factors import Factors
 
 
@@ -22,15 +22,16 @@ class Balanced(Factors):
 
 
 @dataclass(frozen=True)
-class Spred(Reparam):
+class Spred(TwoFactors):
     """θ = u ⊙ v with |u| = |v| at the start, so that decay λ of both, ½λ(u² + v²), is the penalty λ|θ| (theorem 1).
 
     The whole weight decay acts on each factor, because an L1 penalty has no plain weight decay that it could match.
+
+    storage: see `TwoFactors`.
     """
 
     name: ClassVar[str] = "spred"
-    is_chart: ClassVar[bool] = True
     leaves_zero: ClassVar[bool] = False  # at u = v = 0 both gradients vanish
 
     def factors(self, masks: Sequence[Tensor]) -> list[Factors]:
-        return [Balanced(mask) for mask in masks]
+        return [Balanced(mask, self.storage) for mask in masks]

@@ -102,6 +102,8 @@ def scale(scaling: Scaling, layers: Sequence[Layer], held: Sequence[Layer], grou
     rates = dict(zip((layer.name for layer in layers), scaling.rates(layers), strict=True)) if scaling.by_layer else {}
     for layer in held:
         factor = scaling.gradient(layer)
+        if factor is not None and layer.factors is not None:
+            factor = layer.factors.stored(factor)
         for parameter in layer.parameters:
             if factor is not None and parameter.grad is not None:
                 parameter.grad.mul_(factor)
