@@ -27,11 +27,12 @@ from sparse_training.sharpness.products import Piece, Product, Tensors
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
-GRAPHS = ("auto", "kept", "rebuilt", "linearized", "compiled")
+GRAPHS = ("auto", "kept", "rebuilt", "forward", "linearized", "compiled")
 CURVATURES = ("hessian", "gauss-newton")
 WAYS: dict[tuple[str, str], Callable[[Piece, Tensors, Tensors], Product]] = {
     ("hessian", "kept"): products.kept,
     ("hessian", "rebuilt"): products.rebuilt,
+    ("hessian", "forward"): products.forward,
     ("hessian", "linearized"): products.linearized,
     ("hessian", "compiled"): products.compiled,
     ("gauss-newton", "kept"): products.gauss_newton,
@@ -40,11 +41,15 @@ WAYS: dict[tuple[str, str], Callable[[Piece, Tensors, Tensors], Product]] = {
 
 # Most samples a piece where nothing else is asked: on a CPU, fewer than 500 cost up to 40 % more; more save nothing.
 CHUNK = 1024
+# As many on the devices on which products are forward over reverse: enough to fill them.
+FORWARD_CHUNK = {"cuda": 8192}
 # With up to FEW samples rounding is measured on all of them. With more it is measured on the STRATUM whose outputs
 # differ most in float64, and on as many others. A sample for which a normalization all but divides by zero can be most
 # of it and be none of these: so it was in 1 of 520 networks of up to 600 samples, with 2e-4 of λ_max. Hence what is
 # measured counts MARGIN times, and never less than UNSEEN of λ_max.
 FEW, STRATUM, MARGIN, UNSEEN = 1024, 32, 10, 1e-4
+# Graphs that a product forward over reverse holds at most: values and their derivatives along v, forth and back.
+FORWARD_GRAPHS = 2
 # Samples whose graph is measured to tell what all of them would take.
 PROBE = 16
 
@@ -61,8 +66,9 @@ class HessianOperator(SymmetricOperator):
             names of parameters.
         curvature: "hessian", or "gauss-newton" for Σ Jᵀ (∂²loss/∂output²) J / N (Schraudolph 2002).
         graph: "kept" for the whole life of the operator (two gradients a product); "rebuilt" at each (three, memory for
-            one chunk); "linearized": forward over reverse, linearized once; "compiled": forward over reverse through
-            torch.compile, which pays on a GPU; "auto": kept if it fits in `memory`, else rebuilt.
+            one chunk); "forward": forward over reverse, anew at each; "linearized": forward over reverse, linearized
+            once; "compiled": forward over reverse through torch.compile; "auto": kept if it fits in `memory`, else
+            rebuilt, but forward on cuda, for which the convolutions of reverse over reverse are of unusual shapes.
         chunk: samples differentiated at once; None chooses.
         memory: bytes that graphs may take; None for half of what is free.
         dtype: torch.float32 or float64; None for that of the weights.
@@ -112,7 +118,7 @@ class HessianOperator(SymmetricOperator):
         self._batches = batches if group is None else share(batches, group.rank(), group.size())
         with evaluation(model):
             if self.graph == "auto":
-                self._choose_graph(memory)
+                self._choose_graph(memory, chunk is not None)
             self._checked = len(batches) > 1 or self.chunk < self.samples or (group is not None and group.size() > 1)
             self._law = Law(self._at_leaves, self._measured, self._placed, isinstance(self._part, CrossEntropy))
             others = self._law.others(batches) if self._checked else None
@@ -124,7 +130,7 @@ class HessianOperator(SymmetricOperator):
 
         A gradient in float64 counts as two.
         """
-        return 1.0 + self._again + self.products * (3.0 if self.graph in ("rebuilt", "compiled") else 2.0)
+        return 1.0 + self._again + self.products * (2.0 if self.graph in ("kept", "linearized") else 3.0)
 
     def carrying(self, share: float) -> int:
         """Return how many samples carry that share of Σ‖∂loss/∂output‖; all of them, if samples see each other."""
@@ -138,7 +144,7 @@ class HessianOperator(SymmetricOperator):
         part = copy.copy(self)
         part._batches = self._picked(torch.topk(self._pull, n).indices)
         part.samples, part.products = n, 0
-        part.graph = "rebuilt" if self.graph == "rebuilt" else "kept"
+        part.graph = self.graph if self.graph in ("rebuilt", "forward") else "kept"
         with evaluation(self._model):
             part._products = part._differentiate()
         return part
@@ -221,7 +227,7 @@ class HessianOperator(SymmetricOperator):
     def _anew(self, dtype: torch.dtype, batches: list[Batch], v: Tensor | None) -> Tensor:
         """The samples' summed part of H v, or of the gradient for None, in a precision; the sum is (size,) float64."""
         part = self._in(dtype)
-        leaves, way = part.coordinates.values, WAYS[self.curvature, "rebuilt"]
+        leaves, way = part.coordinates.values, WAYS[self.curvature, "forward" if self.graph == "forward" else "rebuilt"]
         total = torch.zeros(self.size, dtype=torch.float64, device=self.device)
         with evaluation(self._model):
             for batch in chunks(batches, max(1, self.chunk // 2)):
@@ -315,8 +321,12 @@ class HessianOperator(SymmetricOperator):
         dtype = self.dtype if tensor.is_floating_point() else tensor.dtype
         return tensor.detach().to(self.device, dtype)
 
-    def _choose_graph(self, memory: int | None) -> None:
-        """Kept where the graphs of all samples fit in memory, else rebuilt with as many samples as fit."""
+    def _choose_graph(self, memory: int | None, chunked: bool) -> None:
+        """Kept where the graphs of all samples fit in memory, else rebuilt with as many samples as fit.
+
+        On the devices of FORWARD_CHUNK it is forward if each operator of the network can be differentiated so. chunked:
+        whether the size of a chunk was asked for.
+        """
         if not self._batches:
             self.graph = "kept"
             return
@@ -324,6 +334,10 @@ class HessianOperator(SymmetricOperator):
         piece, leaves = self._piece((x, y)), self.coordinates.values
         each = graph_bytes(lambda: products.gradient(piece.objective(leaves), leaves)) / len(x)
         limit = available(self.device) // 2 if memory is None else memory
+        if self.device.type in FORWARD_CHUNK and self.curvature == "hessian" and _has_forward(piece, leaves):
+            self.graph, most = "forward", self.chunk if chunked else FORWARD_CHUNK[self.device.type]
+            self.chunk = max(1, min(most, int(limit / (FORWARD_GRAPHS * each))))
+            return
         self.graph = "kept" if each * count(self._batches) <= limit else "rebuilt"
         if self.graph == "rebuilt":
             self.chunk = max(1, min(self.chunk, int(limit / each)))
@@ -344,6 +358,15 @@ class HessianOperator(SymmetricOperator):
         precision = str(self.dtype).removeprefix("torch.")
         weights = f"{self.size} active of {self.coordinates.total} weights in {len(self.coordinates.names)} tensors"
         return f"{kind} of the mean loss over {self.samples} samples in {weights}, {precision}, graph {self.graph}"
+
+
+def _has_forward(piece: Piece, leaves: Tensors) -> bool:
+    """Whether the gradient can be differentiated forward, which not every operator offers."""
+    try:
+        products.forward(piece, leaves, ())([torch.zeros_like(leaf) for leaf in leaves])
+    except (NotImplementedError, RuntimeError):
+        return False
+    return True
 
 
 def _pull(slopes: Tensors, n: int) -> Tensor:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from sparse_training.sharpness.losses import Part
 
@@ -69,11 +70,42 @@ def linearized(piece: Piece, leaves: Tensors, slope: Tensors) -> Product:
     return lambda v: tangent(*v)
 
 
-def compiled(piece: Piece, leaves: Tensors, slope: Tensors) -> Product:
-    """Forward over reverse through torch.compile; the first product waits for the compiler."""
+def forward(piece: Piece, leaves: Tensors, slope: Tensors) -> Product:
+    """Forward over reverse, anew at each product: the directional derivative of the gradient.
+
+    Its convolutions are those of a gradient, in their usual shapes. Reverse over reverse has others besides, with
+    filters as large as the images, for which libraries on a GPU have no fast way.
+    """
     points, function = tuple(leaf.detach() for leaf in leaves), _gradient_of(piece, leaves)
-    derivative: Product = torch.compile(lambda v: torch.func.jvp(function, points, v)[1])
-    return lambda v: derivative(tuple(v))
+
+    def product(v: Tensors) -> Tensors:
+        with warnings.catch_warnings():  # torch warns of its own formulas
+            warnings.simplefilter("ignore")
+            tangents: Tensors = torch.func.jvp(function, points, tuple(v))[1]
+        return tangents
+
+    return product
+
+
+def compiled(piece: Piece, leaves: Tensors, slope: Tensors) -> Product:
+    """`forward`, traced to plain operators that torch's compiler then fuses; the first product waits for it.
+
+    The compiler is not asked to trace by itself, because it cannot differentiate a normalization.
+    """
+    plain = forward(piece, leaves, slope)
+    made: list[Callable[..., Tensors]] = []
+
+    def product(v: Tensors) -> Tensors:
+        if not made:
+            from torch._inductor import compile as compile_graph  # slow to import
+
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                traced = make_fx(lambda *tangents: plain(tangents))(*v)
+                made.append(compile_graph(traced, list(v)))
+        return made[0](*v)
+
+    return product
 
 
 def gauss_newton(piece: Piece, leaves: Tensors, slope: Tensors) -> Product:

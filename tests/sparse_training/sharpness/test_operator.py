@@ -2,9 +2,11 @@
 
 import copy
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+import torch._inductor
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
@@ -20,6 +22,7 @@ from sparse_training.sharpness import (
     layer_eigenvalues,
     max_eigenvalue,
 )
+from sparse_training.sharpness.operator import FORWARD_CHUNK
 
 KINDS = ("mlp", "batchnorm", "attention")
 
@@ -28,7 +31,7 @@ def matrix_of(operator: SymmetricOperator) -> Tensor:
     return torch.stack([operator @ row for row in torch.eye(operator.size, dtype=operator.dtype)])
 
 
-@pytest.mark.parametrize("graph", ["kept", "rebuilt", pytest.param("linearized", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("graph", ["kept", "rebuilt", "forward", pytest.param("linearized", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("params", ["prunable", "all"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_product_is_that_of_the_explicit_hessian(problems: SimpleNamespace, kind: str, params: str, graph: str) -> None:
@@ -37,6 +40,62 @@ def test_product_is_that_of_the_explicit_hessian(problems: SimpleNamespace, kind
     explicit, found = problems.dense(model, x, y, operator.coordinates.names), matrix_of(operator)
     assert (found - explicit).abs().max() <= 1e-12
     assert (found - found.T).abs().max() <= 1e-12
+
+
+@pytest.mark.parametrize("compiler", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_compiled_product_is_the_kept_one(
+    problems: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, kind: str, compiler: bool
+) -> None:
+    if not compiler:
+        monkeypatch.setattr(torch._inductor, "compile", lambda graph, inputs: graph)
+    model, (x, y) = problems.network(kind), problems.samples()
+    kept = HessianOperator(model, cross_entropy, (x, y), graph="kept")
+    compiled = HessianOperator(model, cross_entropy, (x, y), graph="compiled", chunk=12)
+    v = torch.linspace(-1, 1, kept.size, dtype=torch.float64)
+    torch.testing.assert_close(compiled @ v, kept @ v, rtol=1e-12, atol=1e-12)
+
+
+class Plain(torch.autograd.Function):
+    """tanh without a derivative along a direction."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.tanh()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        (output,) = ctx.saved_tensors
+        return slope * (1 - output**2)
+
+
+class Tanh(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return Plain.apply(x)
+
+
+def test_on_cuda_products_are_forward_over_reverse_where_they_can_be(
+    problems: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, (x, y) = problems.network("batchnorm"), problems.samples()
+    kept = HessianOperator(model, cross_entropy, (x, y))
+    assert kept.graph == "kept"
+    monkeypatch.setitem(FORWARD_CHUNK, "cpu", 16)  # as on cuda
+    ours = HessianOperator(model, cross_entropy, (x, y))
+    assert (ours.graph, ours.chunk) == ("forward", 16)
+    v = torch.linspace(-1, 1, kept.size, dtype=torch.float64)
+    torch.testing.assert_close(ours @ v, kept @ v, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(ours.in_float64(v), kept @ v, rtol=1e-12, atol=1e-12)
+    assert HessianOperator(model, cross_entropy, (x, y), chunk=5).chunk == 5
+    assert HessianOperator(model, cross_entropy, (x, y), memory=2000).chunk < 16
+    model[3] = Tanh()
+    assert HessianOperator(model, cross_entropy, (x, y)).graph == "kept"
 
 
 @pytest.mark.parametrize("kind", KINDS)
