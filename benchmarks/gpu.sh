@@ -51,7 +51,9 @@ unpack() {
     fi
     images=$(dirname "$(find "$state/images" -maxdepth 2 -type d -name train | head -n 1)")
   fi
-  stage images 120 "$python" -m sparse_training data cifar10 --root "$images" # decoded once, before many runs ask for it
+  # Decoded once, before many runs ask for it.
+  stage images 120 "$python" -c 'import sys; from sparse_training import data; print(data.load("cifar10", sys.argv[1]))' \
+    "$images"
 }
 
 share_gpu() { # several processes at once on the GPU, instead of one after another
@@ -62,14 +64,17 @@ share_gpu() { # several processes at once on the GPU, instead of one after anoth
 }
 
 table() { # table SECONDS: train until then, and print what is finished and, marked so, what is not
-  local seconds=$1
-  if [ "$seconds" -gt 20 ]; then
-    # shellcheck disable=SC2086
-    "$python" -m sparse_training sweep campaigns/cifar10-resnet20.toml --data "$images" --out "$state/cifar10" \
-      --keep last --workers "$workers" --until "$((seconds - 15))s" --set engine.device=$device $engine
+  local seconds=$1 ledger=$state/cifar10/ledger.jsonl
+  # shellcheck disable=SC2206
+  local these=(campaigns/cifar10-resnet20.toml --data "$images" --out "$state/cifar10" --set engine.device=$device $engine)
+  if [ "$seconds" -gt 30 ]; then
+    "$python" -m sparse_training sweep "${these[@]}" --keep last --workers "$workers" --until "$((seconds - 20))s"
   fi
-  "$python" -m benchmarks.gpu_table "$state/cifar10" | tee "$out/cifar10-resnet20-$device.md"
-  cp "$state/cifar10/ledger.jsonl" "$out/cifar10-resnet20-$device.jsonl"
+  {
+    if [ -e "$ledger" ]; then "$python" -m sparse_training sweep table "$ledger"; fi
+    "$python" -m sparse_training sweep status "${these[@]}"
+  } | tee "$out/cifar10-resnet20-$device.md"
+  if [ -e "$ledger" ]; then cp "$ledger" "$out/cifar10-resnet20-$device.jsonl"; fi
 }
 
 versions() {
@@ -84,27 +89,34 @@ tests() { # tests SECONDS PYTEST-EXPRESSION NAME
 }
 
 speeds() {
-  local cuda=$1
-  stage step-times 120 "$python" -m benchmarks.training --models resnet20 --rounds 40 --out "$out" ${cuda:+--grid}
-  if [ "$device" = cuda ]; then
-    stage hessian-products 60 "$python" -m benchmarks.products --out "$out"
-    tests 60 "goes_on_in_another_process" resume
-    stage dynamics-cuda 40 "$python" -m benchmarks.dynamics --grid 8192 --rounds 3 --solvers "dynamics, fused, cuda"
-    stage dynamics-cpu 20 "$python" -m benchmarks.dynamics --grid 1024 --rounds 2 --solvers "dynamics, fused"
+  local training=("$python" -m benchmarks.training --models resnet20 --out "$out")
+  if [ "$device" = cpu ]; then
+    stage step-times 120 "${training[@]}"
+    return
   fi
+  stage step-times 40 "${training[@]}" --modes graph eager --rounds 40 \
+    --precisions float32 tf32 bfloat16 "bfloat16, channels last"
+  stage together 40 "${training[@]}" --together 1 5 10 --precisions "bfloat16, channels last" --name together
+  stage hessian-products 40 "$python" -m benchmarks.products --out "$out" --graphs forward rebuilt kept
+  tests 45 "goes_on_in_another_process" resume
+  stage dynamics-cuda 45 "$python" -m benchmarks.dynamics --grid 8192 --rounds 3 --solvers "dynamics, fused, cuda"
+  stage dynamics-cpu 15 "$python" -m benchmarks.dynamics --grid 1024 --rounds 2 --solvers "dynamics, fused"
+  stage compiled-steps 60 "${training[@]}" --modes "compiled graph" --variants "static mask" Sign-In --rounds 40 \
+    --precisions "bfloat16, channels last" --name compiled
+  stage compiled-products 30 "$python" -m benchmarks.products --out "$out/compiled" --graphs compiled
 }
 
 versions | tee "$out/gpu-versions.txt"
 if [ -n "${FIRST_TEN_MINUTES:-}" ]; then
   if [ "$device" = cuda ]; then tests 180 "not goes_on_in_another_process" tests; fi
-  speeds "$([ "$device" = cuda ] && echo yes)"
-  unpack
   share_gpu
+  speeds
+  unpack
   table "$(left)"
 else
   unpack
   share_gpu
   table "$(left)"
+  speeds
   if [ "$device" = cuda ]; then tests 180 "not goes_on_in_another_process" tests; fi
-  speeds "$([ "$device" = cuda ] && echo yes)"
 fi

@@ -113,7 +113,7 @@ def _table(file: str, args: argparse.Namespace) -> str:
 def _told(sweep: "Sweep") -> str:
     """The arms at their grid points with their runs, and where the sweep stands."""
     from commons.tables import aligned
-    from sparse_training.sweeps.progress import clock, standing
+    from sparse_training.sweeps.progress import clock, standing, unfinished
 
     finished = sweep.finished()
     rows = []
@@ -121,8 +121,9 @@ def _told(sweep: "Sweep") -> str:
         own = [job for job in sweep.jobs if (job.arm, job.point) == (treatment.arm, treatment.point)]
         told = {"arm": treatment.label, "runs": len(own), "done": sum(job.address in finished for job in own)}
         rows.append({**told, "epochs": own[0].epochs, "first address": own[0].address})
-    now = standing(sweep)
-    return f"{aligned(rows)}\n{now}; {clock(now.seconds)} of one core to go\n"
+    now, begun = standing(sweep), unfinished(sweep)
+    under_way = f"{aligned(begun)}\n" if begun else ""
+    return f"{aligned(rows)}\n{under_way}{now}; {clock(now.seconds)} of one core to go\n"
 
 
 def _make(sweep: "Sweep", args: argparse.Namespace) -> int:

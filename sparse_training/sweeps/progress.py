@@ -65,6 +65,17 @@ def standing(sweep: Sweep) -> Standing:
     )
 
 
+def unfinished(sweep: Sweep) -> list[Record]:
+    """A row for each run that has begun and not ended: arm, seed, epochs so far, its last test accuracy, marked so."""
+    finished, rows = {*sweep.finished(), *sweep.failed}, []
+    for job in {job.address: job for job in sweep.jobs}.values():
+        epochs = _epochs(job) if job.address not in finished and (job.folder / "metrics.jsonl").exists() else []
+        if epochs:
+            so_far = {"epochs": f"{len(epochs)} of {job.epochs}", "test accuracy": epochs[-1]["test_accuracy"]}
+            rows.append({"arm": label(job.arm, job.point), "seed": job.seed, **so_far, "state": "unfinished"})
+    return rows
+
+
 def clock(seconds: float | None) -> str:
     """A duration for people: 90 min, 7.5 h."""
     if seconds is None:
