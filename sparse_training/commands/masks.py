@@ -44,8 +44,10 @@ def run(args: argparse.Namespace) -> None:
     """Make the masks, print the table and write the file."""
     import warnings
 
+    from commons.files import output_file
     from sparse_training.masks import EmptyLayer, make_masks
 
+    output_file("out", args.out)
     model, batch = _network_and_batch(args)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", EmptyLayer)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from commons.checks import InputError
 from commons.files import output_directory
-from sparse_training.data.image_folder import cache_file
+from sparse_training.data.cache import cache_file
 from sparse_training.data.resident import Images
 from sparse_training.tensor_files import DIGEST, read_tensors, write_tensors
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from commons.checks import InputError
 from commons.files import output_directory, read_bytes
+from sparse_training.data.cache import cache_file
 from sparse_training.data.decode import SUFFIXES, image_size, open_image, pixels
 from sparse_training.data.resident import Images
 from sparse_training.tensor_files import DIGEST, read_tensors, write_tensors
@@ -179,12 +180,6 @@ def _content_key(folder: ImageFolder) -> str:
             digest.update(f"\0{name}/{file}\0{len(content)}\0".encode())
             digest.update(content)
     return digest.hexdigest()[:32]
-
-
-def cache_file(key: str) -> Path:
-    """Where decoded pixels are kept: in $XDG_CACHE_HOME, ~/.cache where that is not set."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
-    return home / "sparse_training" / f"{key}.safetensors"
 
 
 def _read_cache(path: Path, folder: ImageFolder, side: tuple[int, int]) -> tuple[Images, Images] | None:

@@ -5,6 +5,7 @@ from PIL import Image
 
 from commons.cli import Parser
 from sparse_training.commands.data import register
+from sparse_training.data import load
 
 CLASSES = ("ant", "bee", "cow")
 
@@ -71,3 +72,23 @@ def test_mistakes_end_in_one_line(tmp_path, capsys):
     assert "holds no data set" in refusal(capsys, tmp_path)
     (tmp_path / "train" / "ant").mkdir(parents=True)
     assert "neither test/ nor val/" in refusal(capsys, tmp_path)
+
+
+def test_the_cache_is_listed_and_cleared(tmp_path, rng, write, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write.images(tmp_path / "set", rng, ("train", "test"), CLASSES, 2)
+    assert execute("--cache") == 0
+    assert "kept      0 files, 0 bytes" in capsys.readouterr().out
+    load("folder", tmp_path / "set")
+    (tmp_path / "cache" / "sparse_training" / "notes.txt").write_text("not ours")
+    (file,) = (tmp_path / "cache").rglob("*.safetensors")
+    size = file.stat().st_size
+    execute("--cache")
+    listed = capsys.readouterr().out
+    assert file.name in listed
+    assert f"kept      1 files, {size:,} bytes" in listed
+    execute("--clear-cache")
+    assert f"removed   1 files, {size:,} bytes" in capsys.readouterr().out
+    assert [path.name for path in file.parent.iterdir()] == ["notes.txt"]
+    assert "dir='x' is not left out with --cache" in refusal(capsys, "x", "--cache")
+    assert "dir=None is not a folder with a data set" in refusal(capsys)

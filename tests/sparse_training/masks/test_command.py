@@ -118,3 +118,12 @@ def test_a_score_and_a_distribution_from_outside_are_named_on_the_command_line(e
 )
 def test_a_score_and_its_distribution_are_told_apart(text, parts):
     assert score_and_distribution(text) == parts
+
+
+def test_a_name_that_cannot_be_written_is_told_before_anything_is_computed(execute, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(models, "build", lambda *_, **__: pytest.fail("a network was built first"))
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(SystemExit) as end:
+        execute("--model", "cnn", "--density", "0.1", "--out", "folder")
+    assert end.value.code == 2
+    assert "'folder' is a folder: only a regular file is written to" in capsys.readouterr().err
