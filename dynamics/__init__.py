@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dynamics.comparison import flow_named as flow_named
     from dynamics.decay import integrate_decay as integrate_decay
     from dynamics.discrete import Descent as Descent
+    from dynamics.discrete import adam as adam
     from dynamics.discrete import gradient_descent as gradient_descent
     from dynamics.discrete import sgd as sgd
     from dynamics.factors import integrate_factors as integrate_factors
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "results": ["PhaseDiagram", "Sweep"],
-    "discrete": ["Descent", "gradient_descent", "sgd"],
+    "discrete": ["Descent", "adam", "gradient_descent", "sgd"],
     "trajectories": ["Trajectories", "integrate"],
     "outcome": ["Outcome", "Reason"],
     "comparison": ["by_quadrant", "differences", "flow_named"],

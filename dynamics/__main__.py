@@ -1,4 +1,4 @@
-"""The command line of this room: python -m dynamics phase, compare, geometry, betas, step, noise, decay and dimension.
+"""The command line of this room: python -m dynamics phase, compare, geometry, and sweeps such as betas and adam.
 
 Each command saves one .npz with its settings and prints what it holds; figures/ draws it.
 """
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SWEEPS = {
     "betas": "share of balanced starts a < 0 < w that recover, over (beta_a, beta_w)",
     "step": "share of starts a > 0 > w that gradient descent recovers, over learning rate and size of the start",
+    "adam": "share of starts in a square that Adam recovers, over learning rate and size of the square",
     "noise": "share of starts a < 0 < w that SGD recovers, over noise and size of the start",
     "decay": "share of starts a < 0 < w that Sign-In recovers, over weight decay and reset period",
     "dimension": "share of balanced starts that recover by input dimension, for each pair of signs",

@@ -1,4 +1,4 @@
-"""The maps that training really runs at d = 1: gradient descent, SGD, momentum, weight decay and Sign-In resets."""
+"""The maps that training really runs at d = 1: gradient descent, SGD, momentum, Adam, weight decay, Sign-In resets."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from commons import broadcast, number, refuse
 from dynamics.outcome import Outcome
+from dynamics.rules import Adam, HeavyBall, Rule
 from theory import reset
-from theory.flows import Flow, SignIn, Standard
+from theory.flows import Flow, SignIn, SignInSignDescent, Standard
 from theory.neuron import A, W, loss_negative, loss_positive
 
 BOUND = 1e6
@@ -20,11 +21,14 @@ Slopes = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor
 
 @dataclass(frozen=True)
 class Recipe:
-    """How steps are taken, and from when on aw counts as 1; the fields are arguments of `gradient_descent`."""
+    """How steps are taken, and from when on aw counts as 1; the fields are arguments of `gradient_descent`.
+
+    rule(weights): what turns the slopes of weights into a direction.
+    """
 
     flow: Flow
     steps: int
-    momentum: float
+    rule: Callable[[list[torch.Tensor]], Rule]
     decoupled: bool
     tolerance: float
 
@@ -70,14 +74,41 @@ def gradient_descent(
     Raises:
         InputError: a value that is not finite or out of its range; a flow without a discrete form here.
     """
-    half = torch.tensor(0.5, dtype=torch.float64)
-
-    def sides(count: int) -> tuple[torch.Tensor, ...]:
-        zero = torch.zeros((), dtype=torch.float64)
-        return half, half, zero, zero
-
     columns = broadcast(a0=a0, w0=w0, lr=lr, weight_decay=weight_decay, reset_every=reset_every)
-    return _descend(columns, sides, Recipe(flow or Standard(), steps, momentum, decoupled, tolerance))
+    recipe = Recipe(flow or Standard(), steps, lambda weights: HeavyBall(weights, momentum), decoupled, tolerance)
+    return _descend(columns, _population, recipe)
+
+
+def adam(
+    a0: ArrayLike,
+    w0: ArrayLike,
+    *,
+    lr: ArrayLike,
+    steps: int,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    flow: Flow | None = None,
+    weight_decay: ArrayLike = 0.0,
+    reset_every: ArrayLike = 0,
+    tolerance: float = 0.1,
+) -> Descent:
+    """Take steps of AdamW on the population loss.
+
+    At betas = (0, 0) and eps = 0 they are those of sign descent, θ ← θ − lr·sign(∇L), and at a large eps those of
+    gradient descent with learning rate lr/eps.
+
+    betas, eps: of Adam, whose averages and clocks a reset begins anew.   weight_decay: decoupled.
+    flow: Standard(), SignIn, or SignInSignDescent with q = 1, whose factors begin at |m| − |w| = λ.
+    The other arguments, and what is raised, are as of `gradient_descent`.
+    """
+    columns = broadcast(a0=a0, w0=w0, lr=lr, weight_decay=weight_decay, reset_every=reset_every)
+    recipe = Recipe(flow or Standard(), steps, lambda weights: Adam(weights, betas, eps), True, tolerance)
+    return _descend(columns, _population, recipe)
+
+
+def _population(count: int) -> tuple[torch.Tensor, ...]:
+    half, zero = torch.tensor(0.5, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    return half, half, zero, zero
 
 
 def sgd(
@@ -119,7 +150,8 @@ def sgd(
         noise = torch.randn(count, generator=generator, dtype=torch.float64) * spread
         return up, down, noise * (up / batch).sqrt(), -noise * (down / batch).sqrt()
 
-    return _descend(columns, sides, Recipe(flow or Standard(), steps, momentum, decoupled, tolerance))
+    recipe = Recipe(flow or Standard(), steps, lambda weights: HeavyBall(weights, momentum), decoupled, tolerance)
+    return _descend(columns, sides, recipe)
 
 
 def _descend(
@@ -131,7 +163,6 @@ def _descend(
     sides(N): what `_gradient` needs to know of each start's batch.
     """
     steps = int(number("steps", recipe.steps, at_least=0, integer=True))
-    momentum = number("momentum", recipe.momentum, at_least=0, below=1)
     number("tolerance", recipe.tolerance, above=0, below=1)
     for name, value in zip(("lr", "weight_decay", "reset_every"), columns[2:], strict=True):
         if (value < 0).any():
@@ -142,20 +173,21 @@ def _descend(
     a, w, rate, decay, period = (torch.as_tensor(x.copy().reshape(-1)) for x in columns)
     form = _form(recipe.flow)
     weights = form.write(a, w)
-    velocity = [torch.zeros_like(x) for x in weights]
-    resets = isinstance(recipe.flow, SignIn) and bool((period > 0).any())
+    rule = recipe.rule(weights)
+    resets = isinstance(form, _Factors) and bool((period > 0).any())
     for count in range(1, steps + 1):
         a, w = form.read(weights)
         slopes = form.slopes(weights, *_gradient(a, w, sides(len(a))))
         for i, slope in enumerate(slopes):
-            velocity[i] = momentum * velocity[i] + (slope if recipe.decoupled else slope + decay * weights[i])
+            direction = rule.direction(i, slope if recipe.decoupled else slope + decay * weights[i])
             weights[i] = weights[i] * (1 - rate * decay) if recipe.decoupled else weights[i]
-            weights[i] = weights[i] - rate * velocity[i]
+            weights[i] = weights[i] - rate * direction
         if resets:
             now = (period > 0) & (count % period.clamp_min(1) == 0)
             fresh = form.write(*form.read(weights))
             weights = [torch.where(now, new, old) for new, old in zip(fresh, weights, strict=True)]
-            velocity = [torch.where(now, 0.0, v) for v in velocity]
+            for i in range(len(weights)):
+                rule.forget(i, now)
     a, w = form.read(weights)
     betas = form.betas(weights)
     arrays = [x.numpy().reshape(shape) for x in (_outcome(a, w, recipe.tolerance), a, w, *betas)]
@@ -223,11 +255,29 @@ class _Factors(_Plain):
         return (m_a - w_a) * (m_a + w_a), (m_w - w_w) * (m_w + w_w)
 
 
+@dataclass(frozen=True)
+class _SignFactors(_Factors):
+    """The same from |m| − |w| = λ on, which sign descent keeps."""
+
+    flow: SignInSignDescent  # type: ignore[assignment]
+
+    def write(self, a: torch.Tensor, w: torch.Tensor) -> list[torch.Tensor]:
+        return [*_apart(a, self.flow.lambda_a), *_apart(w, self.flow.lambda_w)]
+
+
+def _apart(theta: torch.Tensor, difference: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """m > 0 and w with m w = θ and m − |w| = difference."""
+    m = ((4 * theta.abs() + difference**2).sqrt() + difference) / 2
+    return m, theta / m
+
+
 def _form(flow: Flow) -> _Plain:
     if isinstance(flow, SignIn):
         return _Factors(flow)
+    if isinstance(flow, SignInSignDescent) and flow.q == 1:
+        return _SignFactors(flow)
     if not isinstance(flow, Standard):
-        refuse("flow", flow, "Standard() or SignIn(...), the flows with a discrete form here")
+        refuse("flow", flow, "Standard(), SignIn(...) or SignInSignDescent(...), the flows with a discrete form here")
     return _Plain()
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from commons import number, refuse
 from commons.statistics import wilson
+from dynamics import discrete
 from dynamics.discrete import gradient_descent, sgd
 from dynamics.fields import half_plane
 from dynamics.nd import integrate_nd
@@ -59,6 +60,20 @@ def step(*, grid: int = 41, starts: int = 16, seed: int = 0, steps: int = 500) -
     edge = [escape_learning_rate(sizes).tolist(), sizes.tolist()]
     along = Axis("learning rate", rates), Axis("a₀", sizes)
     return swept(title, *along, ends.outcome, {"seed": seed, "steps": steps, "edge": edge})
+
+
+def adam(*, grid: int = 17, starts: int = 64, seed: int = 0, steps: int = 2000) -> Sweep:
+    """The share of starts that Adam at (β₁, β₂) = (0.9, 0.999) recovers, over its learning rate and their size.
+
+    The starts (a, w) are uniform on the square [−s, s]². The flow of sign descent recovers all of a, w > 0 and half of
+    the starts of either pair of opposite signs, so ½; gradient flow half of a < 0 < w and none of w < 0, so 3/8.
+    """
+    _check(grid, starts, seed)
+    rates, sizes = np.geomspace(0.01, 3, grid), np.geomspace(0.1, 3, grid)
+    start = np.random.default_rng(seed).uniform(-1, 1, (2, grid, grid, starts)) * sizes[None, None, :, None]
+    ends = discrete.adam(start[0], start[1], lr=rates[:, None, None], steps=steps)
+    settings = {"seed": seed, "steps": steps, "betas": [0.9, 0.999]}
+    return swept("Adam from a square", Axis("learning rate", rates), Axis("size", sizes), ends.outcome, settings)
 
 
 def noise(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from theory.charts import Identity as Identity
     from theory.charts import Product as Product
     from theory.charts import SignedPower as SignedPower
+    from theory.discrete import beta_after_sign_steps as beta_after_sign_steps
     from theory.discrete import beta_after_steps as beta_after_steps
     from theory.discrete import beta_under_weight_decay as beta_under_weight_decay
     from theory.discrete import escape_learning_rate as escape_learning_rate
@@ -68,7 +69,7 @@ _HOME = {
     "network": ["network_gradient", "network_loss", "separate_gradient", "separate_loss"],
     "probability": ["Balanced", "Gaussian", "Probability", "Uniform", "quadrant_share", "success_probability"],
     "timing": ["flip_time", "time_to_loss", "trajectory"],
-    "discrete": ["beta_after_steps", "beta_under_weight_decay", "escape_learning_rate"],
+    "discrete": ["beta_after_sign_steps", "beta_after_steps", "beta_under_weight_decay", "escape_learning_rate"],
     "proof": ["Proof", "Step", "Theorem"],
     "theorems": ["THEOREMS", "THEOREM_5_1", "THEOREM_5_2", "THEOREM_5_4"],
     "invariants": ["fate", "invariant", "limit_point", "margin", "recovers", "separatrix"],

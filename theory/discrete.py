@@ -1,4 +1,4 @@
-"""What discrete steps do that the flow does not: the step that crosses w = 0, and how β shrinks.
+"""What discrete steps do that the flow does not: the step that crosses w = 0, and how β shrinks or drifts.
 
 Each function is one exact law, which `theory.propositions.discretisation` proves.
 """
@@ -41,6 +41,26 @@ def beta_after_steps(
     rate = np.broadcast_to(rate, g.shape[:1]).reshape(-1, *[1] * (g.ndim - 1))
     factors = (1 - rate * weight_decay - rate * g) * (1 - rate * weight_decay + rate * g)
     return np.asarray(finite("beta", beta) * factors.prod(axis=0))
+
+
+def beta_after_sign_steps(beta: ArrayLike, difference: ArrayLike, learning_rate: ArrayLike, growth: ArrayLike) -> Array:
+    """The β = m² − w² after steps of sign descent on m and w, which is exactly β + 2λ Σₖ ηₖsₖ.
+
+    Each step moves |m| and |w| by ηs together, so it keeps λ = |m| − |w|, unless a factor passes 0. Adam's steps are
+    these in the limit of a small learning rate, where slopes change little within the 1/(1 − β₂) steps of its averages.
+
+    beta, difference: β and λ at the start, arrays (...,).   learning_rate: number or array (K,).   growth: s of each
+    step, 1 where |θ| grows, −1 where it shrinks and 0 where it stays, array (K, ...).   Returns float64 (...,).
+
+    Raises:
+        InputError: a value is not finite, or growth is a single number.
+    """
+    s = finite("growth", growth)
+    if s.ndim == 0:
+        raise InputError(f"growth={float(s)!r} is not an array with one entry a step")
+    rate = finite("learning_rate", learning_rate)
+    rate = np.broadcast_to(rate, s.shape[:1]).reshape(-1, *[1] * (s.ndim - 1))
+    return np.asarray(finite("beta", beta) + 2 * finite("difference", difference) * (rate * s).sum(axis=0))
 
 
 def beta_under_weight_decay(beta: ArrayLike, weight_decay: ArrayLike, time: ArrayLike) -> Array:

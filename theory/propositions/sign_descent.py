@@ -56,6 +56,11 @@ SIGN_DESCENT = Theorem(
             D(n**c, n) * (b**2 * n / 2) ** (1 - c),
             c * (b**2 / 2) ** (1 - c),
         ),
+        equal(
+            "a step of sign descent by s of both factors moves m² − w² by 2sλ",
+            (m + R) ** 2 - (u + R) ** 2,
+            m**2 - u**2 + 2 * R * (m - u),
+        ),
         positive("beyond 0, at aw = 1/(1 + k), w is pushed on", b * k / (2 * (1 + k)), b * k / (2 * (1 + k))),
     ),
 )
