@@ -219,13 +219,28 @@ def locate(kernel: Kernel, block: Block, fixed: torch.Tensor, limits: torch.Tens
 LOCATIONS = 4
 
 
+CPU_OPTIONS: dict[str, Any] = {"cpp_wrapper": True, "cpp.threads": 1}
+# No multiplication is contracted with an addition, so that steps round as they do eager; and each row of a block is
+# computed and written by itself, where else every row would be computed in the place of every other one.
+CUDA_OPTIONS = {"emulate_precision_casts": True, "max_pointwise_cat_inputs": 0, "max_complex_pointwise_cat_inputs": 0}
+
+
+def compiler_options(device: str) -> dict[str, Any]:
+    """The compiler's options for a type of device, of those that this version of torch knows."""
+    if device == "cpu":
+        return CPU_OPTIONS
+    from torch._inductor import config
+
+    return {key: value for key, value in CUDA_OPTIONS.items() if hasattr(config, key)}
+
+
 @lru_cache(maxsize=64)
 def fused(system: System, device: str) -> Kernel:
     """The functions of a system, compiled for blocks of any length on one type of device.
 
     On a CPU they are single-threaded loops that release Python's lock, so that threads can run them side by side.
     """
-    options: dict[str, Any] = {"cpp_wrapper": True, "cpp.threads": 1} if device == "cpu" else {}
+    options = compiler_options(device)
 
     def compiled(function: Callable[..., Block]) -> Callable[..., Block]:
         def call(*arguments: torch.Tensor) -> Block:

@@ -102,16 +102,17 @@ def integrate(
     fusing = wanted and can_fuse(torch.device(device).type)
     state = torch.stack([start_a, start_w])
     values = _run(flow, Starts(state, state[:0], end.expand(a.size)), limits, fusing)
-    names = ("a", "w", "time", "steps", "reason")
-    arrays = {name: row.cpu().numpy().reshape(a.shape) for name, row in zip(names, values, strict=True)}
-    reason = arrays["reason"].astype(np.int8)
+    kinds = {"a": torch.float64, "w": torch.float64, "time": torch.float64, "steps": torch.int32, "reason": torch.int8}
+    rows = zip(kinds.items(), values, strict=True)
+    arrays = {name: row.to(kind).cpu().numpy().reshape(a.shape) for (name, kind), row in rows}  # narrowed over there
+    reason = arrays["reason"]
     return Trajectories(
         outcome=OUTCOME_OF[reason],
         reason=reason,
-        a=arrays["a"].astype(np.float64, copy=False),
-        w=arrays["w"].astype(np.float64, copy=False),
-        time=arrays["time"].astype(np.float64, copy=False),
-        steps=arrays["steps"].astype(np.int32),
+        a=arrays["a"],
+        w=arrays["w"],
+        time=arrays["time"],
+        steps=arrays["steps"],
     )
 
 

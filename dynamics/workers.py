@@ -12,6 +12,7 @@ import torch
 from dynamics.stepper import Kernel, System, eager, fused, locate
 
 BLOCK = {"cpu": 1 << 15, "cuda": 1 << 20}
+FUSED_BLOCK = {"cuda": 1 << 24}  # where no operator keeps a result of its own
 SMALLEST = 1 << 12  # columns below which a block is not worth a thread of its own
 NARROWEST = 16  # columns below which a block is not narrowed any more
 FEW = 1 << 10  # ends at once below which a compiled search for them would not pay
@@ -70,7 +71,9 @@ def march(system: System, starts: Starts, limits: Limits, *, fuse: bool = False)
     """
     count, threads = len(starts.horizon), torch.get_num_threads()
     workers = max(1, min(threads if starts.horizon.device.type == "cpu" else 1, count // SMALLEST))
-    block = min(BLOCK.get(starts.horizon.device.type, BLOCK["cpu"]), -(-count // workers))
+    kind = starts.horizon.device.type
+    most = BLOCK.get(kind, BLOCK["cpu"])
+    block = min(FUSED_BLOCK.get(kind, most) if fuse else most, -(-count // workers))
     job = _Job(system, starts, limits.tensor(starts.state), block, fuse)
     # One thread inside an operation: several would wait for each other at every one of them.
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:

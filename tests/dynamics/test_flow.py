@@ -14,6 +14,7 @@ from commons import InputError
 from dynamics import Outcome, Reason
 from dynamics.fields import half_plane
 from dynamics.sampling import sample_paths
+from dynamics.stepper import compiler_options
 from dynamics.tableaux import TSIT5, dormand_prince_8
 from dynamics.trajectories import Trajectories, can_fuse, integrate
 from theory import (
@@ -218,6 +219,13 @@ def test_compiled_loop_takes_the_same_steps():
     assert not differing(eager, fused)
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_compiler_is_asked_for_what_it_knows_and_for_no_contraction_on_cuda(device):
+    options = compiler_options(device)
+    torch.compile(torch.sin, options=options)  # which refuses the names of unknown options
+    assert options.get("emulate_precision_casts", False) == (device == "cuda")
+
+
 def test_names_of_the_room_stay_functions():
     """A module of the same name as a function would take its place once it is imported."""
     import dynamics
@@ -300,6 +308,16 @@ def test_gpu_agrees_with_cpu():
     a, w = AXIS[:, None], AXIS[None]
     for flow in FLOWS[:4]:
         assert np.array_equal(integrate(flow, a, w).outcome, integrate(flow, a, w, device="cuda").outcome)
+
+
+@pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # torch of its own compiler
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_the_compiled_loop_takes_the_same_steps_on_a_gpu():
+    a, w = np.random.default_rng(3).uniform(0, 2, (2, 3000))
+    a -= 1
+    eager, fused = (integrate(SignIn(1.0, 0.5), a, w, fuse=fuse, device="cuda") for fuse in (False, True))
+    assert not differing(eager, fused)
 
 
 @pytest.mark.parametrize(
