@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from commons.checks import finite, number, refuse
 
+POWERED = 1.96 + 0.84  # standard errors of an effect that is found in four of five repetitions
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -73,6 +75,19 @@ def paired_p_value(first: ArrayLike, second: ArrayLike) -> float:
 
     statistic = abs(difference.mean()) / (spread / math.sqrt(len(difference)))
     return float(2 * t.sf(statistic, len(difference) - 1))
+
+
+def seeds_needed(deviation: float, effect: float) -> int:
+    """Paired seeds with which a two-sided t test at 5 % finds an effect four times in five, at least 2.
+
+    deviation: standard deviation of the paired differences. n = (2.80 · deviation / effect)², a normal approximation.
+
+    Raises:
+        InputError: a deviation below 0, or an effect that is not above 0.
+    """
+    number("deviation", deviation, at_least=0)
+    number("effect", effect, above=0)
+    return max(2, math.ceil((POWERED * deviation / effect) ** 2))
 
 
 def holm(p_values: Sequence[float]) -> NDArray[np.float64]:

@@ -34,6 +34,12 @@ def below(interval: Interval, bound: float = 0.0) -> Verdict:
     return above(Interval(-interval.mean, -interval.high, -interval.low, interval.n), -bound)
 
 
+def gains(difference: Interval, effect: float) -> Verdict:
+    """Is there a gain? DISAGREES where the whole interval lies below the smallest gain of interest, `effect`."""
+    found = above(difference)
+    return Verdict.DISAGREES if found is not Verdict.AGREES and difference.high < effect else found
+
+
 def better(mean_difference: float, p: float, level: float = 0.05) -> Verdict:
     """Is a paired difference positive? p is its p-value, already adjusted for the number of comparisons.
 

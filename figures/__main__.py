@@ -14,7 +14,8 @@ from figures.drawing import FIGURES
 def _reproduce(args: argparse.Namespace) -> None:
     from figures.reproduce import Settings, reproduce
 
-    reproduce(Path(args.out), Settings(args.device, args.seeds, args.grid), force=args.force, workers=args.workers)
+    settings = Settings(args.device, args.seeds, args.grid, args.bench)
+    reproduce(Path(args.out), settings, force=args.force, workers=args.workers)
 
 
 def _explore(args: argparse.Namespace) -> None:
@@ -57,6 +58,7 @@ def register_reproduce(commands: "argparse._SubParsersAction[Parser]") -> None:
     command.add_argument("--device", default="cpu", help="cpu or cuda")
     command.add_argument("--seeds", type=int, default=5, help="seeds of each network, at least 3")
     command.add_argument("--grid", type=int, default=256, help="starts along each side of a phase diagram")
+    command.add_argument("--bench", type=float, default=1.0, help="share of the problems' 512, 64 and 32 seeds to run")
     command.add_argument("--workers", type=int, default=0, help="processes that train; 0: one a core")
     command.add_argument("--force", action="store_true", help="replace a finished run in --out")
     command.set_defaults(run=_reproduce)

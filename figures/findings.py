@@ -1,13 +1,14 @@
 """What the digits experiments and the phase diagrams say: rows for tables, and a verdict on each claim of the paper."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from commons.statistics import mean_interval, paired_interval
+from commons.statistics import Interval, mean_interval, paired_interval
 from commons.verdicts import Verdict, above, below, every
+from figures import claims
+from figures.claims import Answer, Finding, gain_of, needed
 from figures.experiments import Trained
 from figures.phase_diagrams import QUADRANTS, recovered_by_quadrant
 from figures.published import RANDOM_MASK, SIGN_ALIGNMENT
@@ -17,22 +18,10 @@ if TYPE_CHECKING:
     from sparse_training.transplant import Cell
 
 Row = dict[str, Any]
+Judge = Callable[[Interval], Verdict]
 ACCURACY, FLIPPED, SHARPNESS = "test accuracy (%)", "flipped since init (%)", "largest Hessian eigenvalue"
 FINAL_SIGNS = "signs as at the end of the source (%)"
 MARGIN = 1.0  # points of accuracy below the baseline that still count as recovering it
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A claim, what was published for it, what was measured here, and the verdict between them."""
-
-    claim: str
-    published: str
-    measured: str
-    verdict: Verdict
-
-    def row(self) -> dict[str, str]:
-        return {key: str(value) for key, value in asdict(self).items()}
 
 
 def network_rows(trained: Sequence[Trained]) -> list[Row]:
@@ -133,10 +122,20 @@ def theory_findings(diagrams: Mapping[str, "PhaseDiagram"]) -> list[Finding]:
     return [*findings, _counted(text, "none recovers", failed, starts)]
 
 
+def geometry_finding(shares: Sequence[Row]) -> Finding:
+    """Theorem 5.2's flow beside plain flow at its layers' speeds, from the rows of `dynamics.geometry.table`."""
+    recovered = {row["flow"]: row["own speeds, exact"] for row in shares}
+    sign_in, rates = (next(v for k, v in recovered.items() if k.startswith(name)) for name in ("Sign-In, β_a", "layer"))
+    verdict = Verdict.AGREES if sign_in > rates else Verdict.DISAGREES
+    measured = f"of random starts a < 0 < w recover {sign_in:.1%} with Sign-In (1, 0.25), {rates:.1%} with layer rates"
+    return Finding(claims.GEOMETRY, "–", (Answer("single neuron", measured, verdict),))
+
+
 def _counted(claim: str, published: str, as_claimed: int, starts: int) -> Finding:
     """A claim about every start of a grid. The count is exact and the grid is not drawn, so it has no interval."""
     share = f" ({as_claimed / starts:.2%})" if starts else ""
-    return Finding(claim, published, f"{as_claimed} of {starts} starts of the grid{share}", every(as_claimed, starts))
+    measured = f"{as_claimed} of {starts} starts of the grid{share}"
+    return Finding(claim, published, (Answer("single neuron", measured, every(as_claimed, starts)),))
 
 
 def training_findings(
@@ -158,44 +157,30 @@ def by_seed(rows: Iterable[Mapping[str, Any]], column: str, **where: str) -> lis
 
 
 def _arm_findings(model: str, networks: Sequence[Row], flips: Sequence[Row]) -> list[Finding]:
-    def change(column: str, arm: str, reference: str) -> Any:
+    rung = f"digits, {model}"
+
+    def pairs(column: str, arm: str, reference: str) -> tuple[list[float], list[float]]:
         first, second = (by_seed(networks, column, model=model, arm=name) for name in (arm, reference))
-        return paired_interval(first, second)
+        return first, second
+
+    def held(claim: str, first: list[float], second: list[float], unit: str, judge: Judge, note: str = "") -> Finding:
+        difference = paired_interval(first, second)
+        missing = needed(np.subtract(first, second))
+        return Finding(claim, "in words", (Answer(rung, difference.signed(unit) + note, judge(difference), missing),))
 
     before, after = (RANDOM_MASK.value(f"CIFAR-10, ResNet-20, {arm}", "90 %") for arm in ("random", "random + Sign-In"))
-    loss = change(ACCURACY, "random", "dense")
-    gain = change(ACCURACY, "sign-in", "random")
-    more = change(FLIPPED, "sign-in", "random")
-    flatter = change(SHARPNESS, "sign-in", "random")
     own, plain = ([row for row in flips if (row["model"], row["arm"]) == (model, arm)] for arm in ("sign-in", "random"))
-    ahead, extra = mean_interval(output_ahead(own)), paired_interval(output_ahead(own), output_ahead(plain))
+    ahead, other = output_ahead(own), output_ahead(plain)
+    by_layer = [f"; by layer {layer_means(own)}", f"; plain by layer {layer_means(plain)}"]
+    loses = gain_of(rung, *pairs(ACCURACY, "dense", "random"), "points", MARGIN)
+    gains = gain_of(rung, *pairs(ACCURACY, "sign-in", "random"), "points", after - before)
     return [
-        Finding(f"{model}: a 90 % random mask loses to dense", "–", loss.signed("points"), below(loss)),
-        Finding(
-            f"{model}: Sign-In beats plain training under the same mask",
-            f"CIFAR-10, ResNet-20: {before} → {after}",
-            gain.signed("points"),
-            above(gain),
-        ),
-        Finding(f"{model}: Sign-In flips more signs", "in words", more.signed("% of weights"), above(more)),
-        Finding(
-            f"{model}: Sign-In flips most near the output (last layer against the mean of all others)",
-            "in words",
-            f"{ahead.signed('% of weights')}; flipped by layer {layer_means(own)}",
-            above(ahead),
-        ),
-        Finding(
-            f"{model}: the output is further ahead with Sign-In than with plain training",
-            "in words",
-            f"{extra.signed('% of weights')}; plain by layer {layer_means(plain)}",
-            above(extra),
-        ),
-        Finding(
-            f"{model}: Sign-In ends flatter (largest Hessian eigenvalue)",
-            "in words",
-            flatter.signed("in λ_max"),
-            below(flatter),
-        ),
+        Finding(claims.LOSES, "–", (loses,)),
+        Finding(claims.GAIN, f"CIFAR-10, ResNet-20: {before} → {after}", (gains,)),
+        held(claims.MORE, *pairs(FLIPPED, "sign-in", "random"), "% of weights", above),
+        held(claims.OUTPUT, ahead, [0.0] * len(ahead), "% of weights", above, by_layer[0]),
+        held(claims.AHEAD, ahead, other, "% of weights", above, by_layer[1]),
+        held(claims.FLATTER, *pairs(SHARPNESS, "sign-in", "random"), "in λ_max", below),
     ]
 
 
@@ -233,30 +218,37 @@ def _last_shares(flips: Sequence[Row]) -> dict[int, dict[str, float]]:
 
 def _transplant_findings(rows: Sequence[Row], cells: "Sequence[Cell]") -> list[Finding]:
     """The statements of sparse_training/transplant beside the published numbers that they are about."""
-    from sparse_training.transplant.report import statements_of
+    from sparse_training.transplant.report import roles_of, statements_of
+    from sparse_training.transplant.verdict import BASELINE
 
     def published(start: str, reference: str = "baseline (the method itself)") -> str:
         return f"AC/DC: {SIGN_ALIGNMENT.value(start, 'AC/DC')} against {SIGN_ALIGNMENT.value(reference, 'AC/DC')}"
 
-    signs, random = "final signs + learned mask", "random init + learned mask"
+    signs, random, roles = "final signs + learned mask", "random init + learned mask", roles_of(cells)
     texts = {
-        "learned mask and signs recover the baseline": published(signs),
-        "learned mask and magnitudes, random signs, do not": published("final magnitudes + learned mask"),
-        "early signs suffice": published("signs of epoch 30 + learned mask"),
-        "learned signs beat random ones under the learned mask": published(signs, random),
+        claims.RECOVERS: (published(signs), roles.signs, BASELINE, MARGIN),
+        claims.MAGNITUDES: (published("final magnitudes + learned mask"), roles.magnitudes, BASELINE, MARGIN),
+        claims.EARLY: (published("signs of epoch 30 + learned mask"), min(roles.early.items())[1], BASELINE, MARGIN),
+        claims.SIGNS: (published(signs, random), roles.signs, roles.random, _published_gap(signs, random)),
     }
-    return [
-        Finding(f"{told.source}: {told.statement}", texts[told.statement], told.measured, told.verdict)
-        for told in statements_of(rows, cells, MARGIN)
-    ]
+    found = []
+    for told in statements_of(rows, cells, MARGIN):
+        published_text, start, reference, effect = texts[told.statement]
+        first, second = (by_seed(rows, "accuracy", source=told.source, start=name) for name in (start, reference))
+        missing = needed(np.subtract(first, second), effect)
+        answer = Answer(f"digits, {told.source}", told.measured, told.verdict, missing)
+        found.append(Finding(told.statement, published_text, (answer,)))
+    return found
+
+
+def _published_gap(start: str, reference: str) -> float:
+    return SIGN_ALIGNMENT.value(start, "AC/DC") - SIGN_ALIGNMENT.value(reference, "AC/DC")
 
 
 def _untested() -> list[Finding]:
     """Claims that speak of models and data that this run does not touch."""
-    claims = (
+    told = (
         ("Sign-In helps at ImageNet scale (ResNet-50, DeiT-Small)", "71.56 → 72.19 at 90 %; DeiT over 1 point"),
         ("Sign-In improves AC/DC and RiGL too", "RiGL 73.70 → 74.27; AC/DC 74.75 → 74.74, at 90 %"),
-        ("without the reset the gain is marginal", "in words"),
-        ("β₁ > β₂ is met by uniform β = 1 in practice", "in words"),
     )
-    return [Finding(claim, published, "–", Verdict.NOT_TESTED) for claim, published in claims]
+    return [Finding(claim, published) for claim, published in told]

@@ -1,10 +1,11 @@
-"""`reproduce`: proofs, phase diagrams, the digits experiments, and one report that holds the paper's claims to them.
+"""`reproduce`: proofs, phase diagrams, problems, digits, and one report that holds the paper's claims to them.
 
 This orders the work and names the files. A killed run goes on where it was.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ from commons.checks import number
 from commons.cli import progress
 from commons.files import read_json, unreadable, write_json, write_text
 from commons.tables import aligned
+from figures import disputes
+from figures.bench import RUNGS, Arms, bench_findings
+from figures.claims import Finding, merged
 from figures.contents import diagram_file, proof_text, write_contents
 from figures.experiments import PRESETS, Digits, Trained, cells
 from figures.explorer import write_explorer
@@ -20,8 +24,8 @@ from figures.findings import (
     FINAL_SIGNS,
     FLIPPED,
     SHARPNESS,
-    Finding,
     flip_rows,
+    geometry_finding,
     network_rows,
     phase_rows,
     summary_rows,
@@ -30,10 +34,11 @@ from figures.findings import (
     transplant_rows,
 )
 from figures.folder import SUMMARY, Folder
-from figures.tables import Rows, write_table
+from figures.tables import Rows, read_table, write_table
 
 if TYPE_CHECKING:
     from dynamics import PhaseDiagram
+    from dynamics.results import Sweep
 
 Diagrams = dict[str, "PhaseDiagram"]
 Tell = Callable[[str], object]
@@ -44,15 +49,22 @@ FLOWS: dict[str, tuple[float, ...]] = {  # β_a and β_w; empty: the plain flow
     "Sign-In, beta_a = beta_w": (1.0, 1.0),
     "Sign-In, beta_a < beta_w": (0.25, 1.0),
 }
-TABLES = ("claims", "phase", "networks", "networks-summary", "flips", "transplant", "transplant-summary")
+TABLES = (
+    *("claims", "phase", "geometry", "networks", "networks-summary", "flips"),
+    *("fates", "fates-summary", "transplant", "transplant-summary"),
+)
+PROBLEMS = {"neurons": 512, "three-layer": 64, "digits-hard": 32}  # seeds
 PICTURES = [
     "theorems",
     *(f"phase-{diagram_file(name)}" for name in FLOWS),
+    "geometry",
     *(f"{kind}-{model}" for model in PRESETS for kind in ("flips", "sharpness", "transplant")),
 ]
 FILES = [
     *("proofs.json", "proofs.txt", "report.html", "explorer.html", SUMMARY),
     *(f"phase/{diagram_file(name)}.npz" for name in FLOWS),
+    "phase/geometry.npz",
+    *(f"problems/problem-{name}.{suffix}" for name in PROBLEMS for suffix in ("md", "csv", "json")),
     *(f"tables/{name}.{suffix}" for name in TABLES for suffix in ("csv", "md")),
     *(f"figures/{name}.{suffix}" for name in PICTURES for suffix in ("png", "pdf", "svg")),
 ]
@@ -60,13 +72,18 @@ FILES = [
 
 @dataclass(frozen=True)
 class Settings:
-    """What determines the result: the device, seeds a network, and starts a side of the phase diagrams."""
+    """What determines the result: the device, seeds a network, starts a side of the phase diagrams, and the bench.
+
+    bench: the share of the usual 512, 64 and 32 seeds on which the problems are run.
+    """
 
     device: str = "cpu"
     seeds: int = 5
     grid: int = 256
+    bench: float = 1.0
 
     def __post_init__(self) -> None:
+        number("bench", self.bench, above=0, at_most=1)
         number("seeds", self.seeds, at_least=3, integer=True)
         number("grid", self.grid, at_least=2, integer=True)
 
@@ -95,15 +112,18 @@ def reproduce(out: Path, settings: Settings, *, force: bool = False, workers: in
         proofs = _prove(out / "proofs.json", advance)
         tell(proof_text(proofs))
         diagrams = _integrate(out / "phase", settings.grid, settings.device, advance)
+        geometry = _geometry(out / "phase" / "geometry.npz", advance)
+        _solve(out / "problems", settings.bench, workers, advance)
         arms = digits.train_arms(advance)
         digits.train_sources(advance)
         folder.add(runs=digits.cell_folders())
         transplants = digits.transplant(advance)
         advance("drawing", 0, 1)
-        findings, tables = _tabulate(out, diagrams, arms, transplants)
-        _draw(out / "figures", diagrams, tables)
+        findings, tables = _tabulate(out, diagrams, geometry, arms, transplants)
+        _draw(out / "figures", diagrams, geometry, tables)
     write_text(out / "proofs.txt", proof_text(proofs))
-    write_contents(out, asdict(settings), proofs, tables)
+    solved = {f"problem-{name}": read_table(out / "problems" / f"problem-{name}.csv") for name in PROBLEMS}
+    write_contents(out, asdict(settings), proofs, {**tables, **solved})
     write_explorer(out / "explorer.html")
     tell(aligned([finding.row() for finding in findings]))
     write_json(out / SUMMARY, {"settings": asdict(settings), "findings": [f.row() for f in findings]})
@@ -148,14 +168,67 @@ def _integrate(folder: Path, grid: int, device: str, advance: Callable[[str, int
     return diagrams
 
 
+def _geometry(file: Path, advance: Callable[[str, int, int], object]) -> "Sweep":
+    """How often each flow recovers random starts a < 0 < w, at its own and at matched speeds, integrated once."""
+    from dynamics.geometry import geometry
+    from dynamics.results import Sweep
+
+    if not file.exists():
+        advance("integrating random starts", 0, 1)
+        geometry().save(file)
+    return Sweep.load(file)
+
+
+def _solve(folder: Path, share: float, workers: int, advance: Callable[[str, int, int], object]) -> None:
+    """The arms of the problems that the claims speak of, each problem once, on a share of their usual seeds."""
+    from sparse_training.problems import PROBLEMS as KINDS
+    from sparse_training.problems import measure, write_report
+
+    wanted = {rung.name: rung.arms for rung in RUNGS} | {"digits-hard": ("plain", "dense", *disputes.ARMS)}
+    for name, seeds in PROBLEMS.items():
+        if (folder / f"problem-{name}.json").exists():
+            continue
+        problem = KINDS[name]()
+        measured = measure(
+            problem,
+            max(2, round(share * seeds)),
+            max(1, round(share * problem.default_tuning_seeds)),
+            only=wanted[name],
+            workers=workers,
+            progress=partial(advance, f"solving {name}"),
+        )
+        write_report(problem, measured, "python -m figures reproduce", folder)
+
+
 def _tabulate(
-    out: Path, diagrams: Diagrams, arms: Sequence[Trained], transplants: Sequence[dict[str, Any]]
+    out: Path,
+    diagrams: Diagrams,
+    geometry: "Sweep",
+    arms: Sequence[Trained],
+    transplants: Sequence[dict[str, Any]],
 ) -> tuple[list[Finding], dict[str, Rows]]:
+    from dynamics.geometry import table
+
     networks, flips, starts = network_rows(arms), flip_rows(arms), transplant_rows(transplants)
-    findings = theory_findings(diagrams) + training_findings(networks, flips, transplants, cells())
+    fates = disputes.fate_rows(arms)
+    random_starts = table(geometry, "Gaussian")
+    findings = merged(
+        [
+            *theory_findings(diagrams),
+            geometry_finding(random_starts),
+            *bench_findings(out / "problems"),
+            *training_findings(networks, flips, transplants, cells()),
+            disputes.flips_finding(fates),
+            disputes.normalization_finding(transplants, "final signs + learned mask"),
+            disputes.permutation_finding(Arms(out / "problems" / "problem-digits-hard.json")),
+        ]
+    )
     tables: dict[str, Rows] = {
         "claims": [finding.row() for finding in findings],
         "phase": phase_rows(diagrams),
+        "geometry": random_starts,
+        "fates": fates,
+        "fates-summary": summary_rows(fates, ("model", "arm", "weights"), disputes.SHARES),
         "networks": networks,
         "networks-summary": summary_rows(networks, ("model", "arm"), (ACCURACY, FLIPPED, SHARPNESS)),
         "flips": flips,
@@ -168,7 +241,8 @@ def _tabulate(
     return findings, tables
 
 
-def _draw(folder: Path, diagrams: Diagrams, tables: dict[str, Rows]) -> None:
+def _draw(folder: Path, diagrams: Diagrams, geometry: "Sweep", tables: dict[str, Rows]) -> None:
+    from figures.geometry import geometry_figure
     from figures.phase_diagrams import phase_figure, theorems_figure
     from figures.sharpness import sharpness_figure
     from figures.signs import flips_figure
@@ -180,6 +254,7 @@ def _draw(folder: Path, diagrams: Diagrams, tables: dict[str, Rows]) -> None:
         save_figure(theorems_figure(list(diagrams.values())), folder / "theorems")
         for name, diagram in diagrams.items():
             save_figure(phase_figure(diagram), folder / f"phase-{diagram_file(name)}")
+        save_figure(geometry_figure(geometry), folder / "geometry")
         for model in dict.fromkeys(row["model"] for row in tables["networks"]):
             networks, flips, starts = (
                 [row for row in tables[name] if row["model"] == model] for name in ("networks", "flips", "transplant")

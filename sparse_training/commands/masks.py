@@ -16,12 +16,14 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the command."""
     parser = commands.add_parser("masks", help="prune a network at initialization", description=__doc__)
     parser.add_argument(
-        "--model", required=True, help="mlp, cnn, resnet20, resnet18, resnet50, deit_small or module:callable"
+        "--model",
+        required=True,
+        help="mlp, cnn, resnet20, resnet18, resnet50, deit_small, gpt, gpt_tied, gpt_small or module:callable",
     )
     parser.add_argument(
         "--score",
         default="random",
-        help="random, magnitude, snip, grasp, synflow, probe, probe-signs or module:callable",
+        help="random, magnitude, snip, grasp, synflow, probe, fitting or module:callable",
     )
     parser.add_argument("--density", type=float, required=True, help="share of the prunable weights to keep, in (0, 1]")
     parser.add_argument(

@@ -21,7 +21,7 @@ OPTIONS = {
     "mask": (
         "mask.score",
         "SCORE[:DISTRIBUTION]",
-        "random, magnitude, snip, grasp, synflow, probe, ... or module:callable",
+        "random, magnitude, snip, grasp, synflow, probe, fitting or module:callable",
     ),
     "method": ("method", "NAME", "static, gmp, acdc, str, rigl, set, imp, lrr or module:callable"),
     "reparam": ("reparam", "NAME", "none, sign-in, ham, spred, pilot, unit-speed or module:callable"),

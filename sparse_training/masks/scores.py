@@ -193,7 +193,7 @@ def probe(setting: Setting) -> Scores:
     return magnitude(setting)
 
 
-def probe_signs(setting: Setting) -> Scores:
+def fitting(setting: Setting) -> Scores:
     """The score `probe` where θ' has the sign of θ, and less the largest score of all where it has another.
 
     So first those weights are kept that the probe makes large and that already have the sign which it gives them.
@@ -227,7 +227,7 @@ SCORES: Registry[Criterion] = Registry(
         "grasp": Criterion(grasp, needs="batch"),
         "synflow": Criterion(synflow, needs="shapes", iterations=SYNFLOW_ITERATIONS),
         "probe": Criterion(probe, needs="batch"),
-        "probe-signs": Criterion(probe_signs, needs="batch"),
+        "fitting": Criterion(fitting, needs="batch"),
     },
     accept=_criterion,
 )

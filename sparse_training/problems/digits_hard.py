@@ -14,6 +14,7 @@ from commons.checks import choice, number
 from sparse_training import data as datasets
 from sparse_training.masks import from_scores, make_masks
 from sparse_training.problems.base import PLAIN, Arm, Problem, Runs, mean_speeds
+from sparse_training.problems.matching import permutations, permuted
 from sparse_training.problems.networks import (
     Weights,
     descend,
@@ -31,7 +32,7 @@ from sparse_training.sign_init import GRADIENT, SIGN_INITS
 PIXELS, CLASSES = 64, 10
 CHUNK = 50  # steps whose batches are drawn at once
 DENSE_RATE = 0.004  # of Adam, for the dense networks whose masks and signs others take
-SCORES = ("snip", "probe", "probe-signs")
+SCORES = ("snip", "probe", "fitting")
 SLOW = ("swaps", "bottom-up")  # sign initializations that take longer than training here
 Split = tuple[Tensor, Tensor]  # images (seeds, n, 64) and labels (seeds, n)
 
@@ -40,9 +41,10 @@ Split = tuple[Tensor, Tensor]  # images (seeds, n, 64) and labels (seeds, n)
 class Origin:
     """Where an arm's start comes from. Magnitudes are drawn in all of them.
 
-    mask: "random" (uniform within each layer, layers by ERK), a score, or "dense", the largest weights of the dense
-    network that is trained from the same draw.   signs: "drawn", "dense" (of that network), "own" (that the mask's
-    weights have after training) or a sign initialization.
+    mask: "random" (uniform within each layer, layers by ERK), a score, or the largest weights of a dense network after
+    training: "dense" of the one from the same draw, "other" of one from another draw, and "matched" of that one with
+    its neurons permuted until it lies closest to the first.   signs: "drawn", "dense" (of the network from the same
+    draw), "own" (that the mask's weights have after training) or a sign initialization.
     """
 
     mask: str = "random"
@@ -55,6 +57,8 @@ ORIGINS = {
     "own signs after training": Origin(signs="own"),
     **{f"mask of {score}": Origin(mask=score) for score in SCORES},
     "mask of dense": Origin(mask="dense"),
+    "mask of another dense": Origin(mask="other"),
+    "mask of another dense, matched": Origin(mask="matched"),
     "mask of dense, its signs": Origin(mask="dense", signs="dense"),
     "mask of dense, own signs after training": Origin(mask="dense", signs="own"),
     **{f"sign_init {name}": Origin(signs=name) for name in SIGN_INITS},
@@ -159,19 +163,23 @@ class DigitsHard(Problem):
             signs, passes = self._found(origin.signs, seeds, start, masks)
             cost = passes / (GRADIENT * self.steps * self.batch)
         else:
-            signs, cost = self._dense(seeds) if origin.signs == "dense" else self._trained(seeds, start, masks), 0.0
+            signs, cost = (
+                _dense_networks(self, seeds) if origin.signs == "dense" else self._trained(seeds, start, masks),
+                0.0,
+            )
         start = [torch.where(sign == 0, w, torch.copysign(w, sign)) for w, sign in zip(start, signs, strict=True)]
         return start, masks, cost
 
     def _masks(self, kind: str, seeds: tuple[int, ...], drawn: Weights) -> Weights:
         """(seeds, outputs, inputs) a layer, 1 where a weight is active."""
         (images, labels), _ = _splits(seeds, self.samples)
-        large = [w.abs() for w in self._dense(seeds)] if kind == "dense" else drawn
+        large = self._trained_dense(kind, seeds)
         found = []
         for index, seed in enumerate(seeds):
             model, names = module_of([w[index] for w in drawn])
-            if kind == "dense":
-                masks = from_scores({n: w[index] for n, w in zip(names, large, strict=True)}, self.density, "global")
+            if large:
+                sizes = {name: w[index].abs() for name, w in zip(names, large, strict=True)}
+                masks = from_scores(sizes, self.density, "global")
             else:
                 batch = images[index, : self.sign_samples], labels[index, : self.sign_samples]
                 distribution = "erk" if kind == "random" else "global"
@@ -197,14 +205,23 @@ class DigitsHard(Problem):
         descend(layers, [m[:, None] for m in masks], rate, self._batches(seeds, train), self.steps, _loss)
         return [layer.theta[:, 0] for layer in layers]
 
-    def _dense(self, seeds: tuple[int, ...]) -> Weights:
-        """The dense networks after training, from the same draw."""
-        return _dense_networks(self, seeds)
+    def _trained_dense(self, kind: str, seeds: tuple[int, ...]) -> Weights:
+        """The dense networks after training from which a kind of mask comes; empty for other kinds."""
+        if kind not in ("dense", "other", "matched"):
+            return []
+        if kind == "dense":
+            return _dense_networks(self, seeds)
+        own, other = _dense_networks(self, seeds), _dense_networks(self, seeds, "other start")
+        if kind == "other":
+            return other
+        pairs = [([w[i] for w in own], [w[i] for w in other]) for i in range(len(seeds))]
+        return stacked([permuted(second, permutations(first, second)) for first, second in pairs])
 
 
 @cache
-def _dense_networks(problem: DigitsHard, seeds: tuple[int, ...]) -> Weights:
-    drawn = _draw(seeds, problem.sizes)
+def _dense_networks(problem: DigitsHard, seeds: tuple[int, ...], draw: str = "start") -> Weights:
+    """Dense networks after training, from a draw of this name."""
+    drawn = _draw(seeds, problem.sizes, draw)
     return problem._trained(seeds, drawn, [torch.ones_like(w) for w in drawn])
 
 
@@ -220,11 +237,11 @@ def _splits(seeds: tuple[int, ...], samples: int) -> tuple[Split, Split]:
     return (images[first], labels[first]), (images[rest], labels[rest])
 
 
-def _draw(seeds: tuple[int, ...], sizes: Sequence[int]) -> Weights:
-    """Dense weights N(0, 2/inputs), each network from its seed alone."""
+def _draw(seeds: tuple[int, ...], sizes: Sequence[int], name: str = "start") -> Weights:
+    """Dense weights N(0, 2/inputs), each network from its seed and the name of the draw alone."""
     networks = []
     for seed in seeds:
-        stream = generator(seed, "digits-hard", "start")
+        stream = generator(seed, "digits-hard", name)
         networks.append([torch.randn(o, i, generator=stream) * (2 / i) ** 0.5 for i, o in pairwise(sizes)])
     return stacked(networks)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from commons.checks import InputError, number
+from commons.checks import InputError, choice, number
 from commons.parallel import run_jobs
 from sparse_training.problems.base import Arm, Problem, Runs
 
@@ -32,20 +32,24 @@ def measure(
     seeds: int,
     tuning_seeds: int,
     *,
+    only: Sequence[str] = (),
     workers: int = 1,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> list[Measured]:
     """Every arm on the seeds 0, 1, ..., and after each Sign-In arm the layer rates with its mean speeds.
 
+    only: labels of the arms that are wanted; empty means all.
     The result does not depend on workers, the number of processes (0: one a core).
 
     Raises:
-        InputError: no seed, or an arm that trains at no learning rate.
+        InputError: no seed, an unknown arm, or an arm that trains at no learning rate.
     """
+    known = {arm.label: arm for arm in problem.arms()}
+    chosen = [known[choice("only", label, known)] for label in only] or list(known.values())
     number("seeds", seeds, at_least=1, below=FIRST_TUNING_SEED + 1, integer=True)
     number("tuning_seeds", tuning_seeds, at_least=1, integer=True)
     number("workers", workers, at_least=0, integer=True)
-    jobs = [(problem, arm, seeds, tuning_seeds) for arm in problem.arms()]
+    jobs = [(problem, arm, seeds, tuning_seeds) for arm in chosen]
     found: dict[int, list[Measured]] = {}
     alone = ((index, measure_arm(*job)) for index, job in enumerate(jobs))
     results = alone if workers == 1 else run_jobs(measure_arm, jobs, workers)

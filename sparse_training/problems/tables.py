@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from commons.files import output_directory, write_csv, write_json, write_text
-from commons.statistics import holm, mean_interval, paired_interval, paired_p_value, wilson
+from commons.statistics import POWERED, holm, mean_interval, paired_interval, paired_p_value, wilson
 from commons.tables import aligned
 from commons.verdicts import better
 from sparse_training.problems.base import Problem
 from sparse_training.problems.measuring import Measured
 
 Row = dict[str, Any]
-POWERED = 1.96 + 0.84  # standard errors of an effect that is found in four of five repetitions
 HIDDEN = ("starts in ", "right from ")
 
 
@@ -164,7 +163,10 @@ def write_report(problem: Problem, measured: Sequence[Measured], command: str, o
     text = report(problem, measured, command)
     write_text(folder / f"{stem}.md", text)
     write_csv(folder / f"{stem}.csv", [_rounded(row) for row in comparison(problem, measured)])
-    write_json(folder / f"{stem}.json", {"command": command, "arms": [_record(problem, m) for m in measured]})
+    write_json(
+        folder / f"{stem}.json",
+        {"command": command, "quantity": problem.quantity, "arms": [_record(problem, m) for m in measured]},
+    )
     return text
 
 

@@ -3,6 +3,7 @@ import pytest
 import theory
 from commons.verdicts import Verdict
 from dynamics import phase_diagram
+from figures.claims import AHEAD, OUTPUT
 from figures.findings import by_seed, layer_means, output_ahead, theory_findings, training_findings
 from sparse_training.transplant import paper_cells
 from sparse_training.transplant.verdict import BASELINE
@@ -46,8 +47,7 @@ def told(plain: list[float], sign_in: list[float]) -> dict[str, Verdict]:
 
 
 def test_flips_near_the_output_are_sign_ins_only_where_plain_training_has_fewer() -> None:
-    most = "m: Sign-In flips most near the output (last layer against the mean of all others)"
-    further = "m: the output is further ahead with Sign-In than with plain training"
+    most, further = OUTPUT, AHEAD
     both = told([0.1, 0.1, 0.3], [0.1, 0.1, 0.3])
     assert (both[most], both[further]) == (Verdict.AGREES, Verdict.NOT_RESOLVED)
     own = told([0.1, 0.1, 0.1], [0.1, 0.1, 0.3])
@@ -66,7 +66,7 @@ def test_every_statement_of_the_transplant_stands_beside_what_was_published() ->
 def test_an_exact_count_on_a_grid_has_no_interval() -> None:
     standard, sign_in = phase_diagram(theory.Standard(), grid=16), phase_diagram(theory.SignIn(1.0, 0.25), grid=16)
     found = theory_findings({"standard": standard, "Sign-In, beta_a > beta_w": sign_in})
-    assert found[0].measured == "32 of 32 starts of the grid (100.00%)"
+    assert found[0].deciding.measured == "32 of 32 starts of the grid (100.00%)"
     assert [finding.verdict for finding in found] == [
         Verdict.AGREES,
         Verdict.DISAGREES,
@@ -74,4 +74,4 @@ def test_an_exact_count_on_a_grid_has_no_interval() -> None:
         Verdict.DISAGREES,
         Verdict.AGREES,
     ]
-    assert not any("interval" in finding.measured or "±" in finding.measured for finding in found)
+    assert not any("interval" in finding.deciding.measured or "±" in finding.deciding.measured for finding in found)

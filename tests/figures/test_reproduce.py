@@ -11,7 +11,20 @@ ROOT = Path(__file__).parents[2]
 
 
 def command(out: Path) -> list[str]:
-    return [sys.executable, "-m", "figures", "reproduce", "--out", str(out), "--seeds", "3", "--grid", "16"]
+    return [
+        sys.executable,
+        "-m",
+        "figures",
+        "reproduce",
+        "--out",
+        str(out),
+        "--seeds",
+        "3",
+        "--grid",
+        "16",
+        "--bench",
+        "0.02",
+    ]
 
 
 @pytest.mark.slow
@@ -34,7 +47,7 @@ def test_a_killed_reproduction_ends_with_the_tables_of_an_uninterrupted_one(tmp_
     assert again.returncode == 0, again.stderr
 
     tables = sorted(path.name for path in (whole / "tables").iterdir())
-    assert len(tables) == 14
+    assert len(tables) == 20
     for name in tables:
         assert (killed / "tables" / name).read_bytes() == (whole / "tables" / name).read_bytes(), name
     assert {path.name for path in (whole / "figures").iterdir()} == {p.name for p in (killed / "figures").iterdir()}
