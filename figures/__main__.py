@@ -7,8 +7,11 @@ from pathlib import Path
 
 from commons.checks import refuse
 from commons.cli import Parser
-from commons.files import output_directory
+from commons.files import output_directory, write_csv
 from figures.drawing import FIGURES
+from figures.stored import STORED
+
+SUFFIXES = (".png", ".pdf", ".svg", ".csv")
 
 
 def _reproduce(args: argparse.Namespace) -> None:
@@ -26,17 +29,43 @@ def _explore(args: argparse.Namespace) -> None:
 
 
 def _draw(args: argparse.Namespace) -> None:
+    from figures.drawn import drawn_data
     from figures.style import paper_style, save_figure
 
+    stored = STORED.get(args.figure)
     files = [Path(file) for file in args.files]
-    stem = Path(args.out or files[0])
+    if stored is not None and not files:
+        files = stored.found(Path(args.results))
+        stem = Path(args.out or args.figure)
+    else:
+        stem = Path(args.out or files[0])
     if not stem.name:
         refuse("--out" if args.out else "FILE", args.out or args.files[0], "the name of a file")
-    stem = stem.with_suffix("") if not args.out or stem.suffix in (".png", ".pdf", ".svg") else stem
+    stem = stem.with_suffix("") if stem.suffix in (SUFFIXES if args.out else [files[0].suffix]) else stem
     output_directory("--out", stem.parent)
+    draw = stored.draw if stored is not None else FIGURES.find("figure", args.figure)
     with paper_style():
-        for path in save_figure(FIGURES.find("figure", args.figure)(files), stem):
+        figure = draw(files)
+        for path in save_figure(figure, stem):
             print(path)
+        data = stem.with_name(f"{stem.name}-drawn.csv")
+        write_csv(data, drawn_data(figure))
+        print(data)
+
+
+def _list(_: argparse.Namespace) -> None:
+    from commons.tables import aligned
+
+    rows = [
+        {"figure": name, "shows": stored.text, "reads": stored.files[0] + " …" * (len(stored.files) > 1)}
+        for name, stored in STORED.items()
+    ]
+    kinds = [{"figure": name, "shows": _first_line(draw), "reads": "FILE"} for name, draw in FIGURES.items()]
+    print(aligned([*rows, *kinds]), end="")
+
+
+def _first_line(draw: object) -> str:
+    return (inspect.getdoc(draw) or "").split("\n")[0]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -73,15 +102,21 @@ def register_explorer(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 
 def register(commands: "argparse._SubParsersAction[Parser]", asked: str = "") -> None:
-    """Add the commands that draw one result: those of `FIGURES`, and the one asked for if it is a module:callable."""
-    entries = {name: (inspect.getdoc(draw) or "").split("\n")[0] for name, draw in FIGURES.items()}
+    """Add `list` and the commands that draw: those of `FIGURES` and `STORED`, and one asked for as module:callable."""
+    text = "name every figure, what it shows and what it reads"
+    commands.add_parser("list", help=text, description=text).set_defaults(run=_list)
+    entries = {name: _first_line(draw) for name, draw in FIGURES.items()}
     if ":" in asked:
         entries[asked] = "A figure of your own."
-    for name, reads in entries.items():
+    for name, reads in {**entries, **{name: stored.text for name, stored in STORED.items()}}.items():
         text = f"draw: {reads}"
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("files", nargs="+", metavar="FILE")
-        command.add_argument("--out", default="", help="stem of the PNG, PDF and SVG; default: beside the first file")
+        kept = name in STORED
+        command.add_argument("files", nargs="*" if kept else "+", metavar="FILE")
+        place = "in the current folder" if kept else "beside the first file"
+        command.add_argument("--out", default="", help=f"stem of the PNG, PDF, SVG and CSV; default: {place}")
+        if kept:
+            command.add_argument("--results", default="results", help="folder that has the figure's files")
         command.set_defaults(run=_draw, figure=name)
 
 

@@ -60,9 +60,8 @@ def flip_rows(trained: Sequence[Trained]) -> list[Row]:
         table = flip_table(history_of(network.path))
         own = {"model": network.model, "arm": network.arm, "seed": network.seed}
         for counts in sorted((*table.rows, *table.totals()), key=lambda counts: counts.epoch):
-            if counts.epoch:
-                shares = counts.row()
-                rows.append(own | {key: shares[key] for key in ("epoch", "layer", "since_init", "since_previous")})
+            shares = counts.row()
+            rows.append(own | {key: shares[key] for key in ("epoch", "layer", "since_init", "since_previous")})
     return rows
 
 

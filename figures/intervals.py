@@ -26,11 +26,20 @@ def draw_intervals(
     for row, (name, seeds) in enumerate(values.items()):
         interval = mean_interval(seeds)
         look = looks.get(name, Style(COLOURS[0]))
-        axes.plot(seeds, np.full(len(seeds), row - 0.18), "o", ms=2, color=look.colour, alpha=0.5, mew=0)
+        axes.plot(
+            seeds,
+            np.full(len(seeds), row - 0.18),
+            "o",
+            ms=2,
+            color=look.colour,
+            alpha=0.5,
+            mew=0,
+            label=f"{name}, seeds",
+        )
         half = interval.high - interval.mean
         xerr = half if np.isfinite(half) else None
-        axes.errorbar(interval.mean, row, xerr=xerr, fmt=look.marker, color=look.colour)
+        axes.errorbar(interval.mean, row, xerr=xerr, fmt=look.marker, color=look.colour, label=name)
     if reference is not None:
-        axes.axvline(reference, color="black", lw=0.6, ls="--")
+        axes.axvline(reference, color="black", lw=0.6, ls="--", label="reference")
     axes.set_yticks(range(len(values)), list(values))
     axes.set(xlabel=label, ylim=(len(values) - 0.5, -0.6))

@@ -11,6 +11,7 @@ import numpy as np
 import sympy as sp
 
 from dynamics import Outcome, PhaseDiagram, differences, sample_paths
+from dynamics.results import edge_of
 from figures.style import COLUMN, PAGE
 from theory import recovers
 from theory.flows import Flow
@@ -199,6 +200,18 @@ def draw_phase_diagram(axes: "Axes", diagram: PhaseDiagram, *, letter: str = "",
     _frame(axes, extent)
     beside = f"({letter}) " if letter else ""
     axes.set_title(f"{beside}{mathematics(diagram.label)}\n{finding(diagram)}", loc="left")
+
+
+def draw_basin(axes: "Axes", flow: Flow, extent: float = 2.0, points: int = 400) -> None:
+    """Draw the exact basin of a flow without integrating its starts, with arrows and paths."""
+    axis = np.linspace(-extent, extent, points)
+    inside = recovers(axis[:, None], axis[None], flow)
+    draw_outcomes(axes, np.where(inside, Outcome.RECOVERED, Outcome.STUCK), axis, axis)
+    _draw_flow(axes, flow, extent)
+    for edge_a, edge_w in edge_of(flow, extent):
+        axes.plot(edge_a, edge_w, color="black", lw=1.4)
+    _frame(axes, extent)
+    axes.set_title(mathematics(flow.label), loc="left")
 
 
 def mathematics(label: str) -> str:

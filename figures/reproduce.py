@@ -65,7 +65,7 @@ FILES = [
     *(f"phase/{diagram_file(name)}.npz" for name in FLOWS),
     "phase/geometry.npz",
     *(f"problems/problem-{name}.{suffix}" for name in PROBLEMS for suffix in ("md", "csv", "json")),
-    *(f"tables/{name}.{suffix}" for name in TABLES for suffix in ("csv", "md")),
+    *(f"tables/{name}.{suffix}" for name in TABLES for suffix in ("csv", "md", "tex")),
     *(f"figures/{name}.{suffix}" for name in PICTURES for suffix in ("png", "pdf", "svg")),
 ]
 

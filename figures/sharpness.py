@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from commons.checks import InputError
 from commons.files import read_npz
 from figures.intervals import draw_intervals
-from figures.style import COLUMN, styles
+from figures.style import COLUMN, from_zero, styles
 from figures.tables import read_table
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Rows = Sequence[Mapping[str, Any]]
+Array = NDArray[np.float64]
 
 
 def sharpness_figure(rows: Rows) -> "Figure":
@@ -30,11 +33,12 @@ def sharpness_figure(rows: Rows) -> "Figure":
         values.setdefault(row["arm"], []).append(row["largest Hessian eigenvalue"])
     figure, axes = plt.subplots(figsize=(COLUMN, 0.4 * len(values) + 0.6))
     draw_intervals(axes, values, styles(values), "largest Hessian eigenvalue")
+    axes.set_xlim(0, None)
     return figure
 
 
 def eigenvalues_figure(tables: Mapping[str, Rows]) -> "Figure":
-    """λ_max and λ_min against epochs, a line a run, quantity and space; unconverged values are open circles.
+    """λ_max and λ_min against epochs from zero, a line a run, quantity and space; unconverged values are open circles.
 
     tables: rows of eigenvalues.csv by the name of the run.
     """
@@ -61,8 +65,8 @@ def eigenvalues_figure(tables: Mapping[str, Rows]) -> "Figure":
         xlabel="epoch",
         ylabel=", ".join(quantities).replace("λ_max", "$λ_{\\mathrm{max}}$").replace("λ_min", "$λ_{\\mathrm{min}}$"),
     )
-    if all(float(row["value"] or 0) > 0 for rows in lines.values() for row in rows):
-        axes.set_yscale("log")
+    if all(float(row["value"] or 0) >= 0 for rows in lines.values() for row in rows):
+        from_zero(axes)
     if any(varying):
         axes.legend()
     return figure
@@ -83,17 +87,25 @@ def line_figure(rows: Rows) -> "Figure":
     return figure
 
 
-def density_figure(arrays: Mapping[str, Any]) -> "Figure":
-    """Spectral density with its interval on a logarithmic scale; arrays: of a spectrum.npz."""
+def density_figure(arrays: Mapping[str, Any], largest: float | None = None) -> "Figure":
+    """Spectral density with its interval on a logarithmic scale; arrays: of a spectrum.npz; largest: λ_max to mark."""
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots()
-    floor = 1e-6 * float(arrays["mean"].max())
-    low, mean, high = (np.maximum(arrays[name], floor) for name in ("low", "mean", "high"))
-    axes.fill_between(arrays["grid"], low, high, alpha=0.25, lw=0)
-    axes.plot(arrays["grid"], mean)
-    axes.set(yscale="log", ylim=(floor, None), xlabel="eigenvalue of the Hessian", ylabel="density")
+    draw_density(axes, arrays["grid"], arrays["mean"], arrays["low"], arrays["high"])
+    if largest is not None:
+        axes.axvline(largest, color="#D55E00", lw=1, ls="--", label=f"$λ_{{\\mathrm{{max}}}}$ = {largest:.4g}")
+        axes.legend()
     return figure
+
+
+def draw_density(axes: "Axes", grid: Array, mean: Array, low: Array, high: Array) -> None:
+    """Draw a density and its interval, all (points,), on a logarithmic scale that spans six decades."""
+    floor = 1e-6 * float(mean.max())
+    low, mean, high = (np.maximum(values, floor) for values in (low, mean, high))
+    axes.fill_between(grid, low, high, alpha=0.25, lw=0)
+    axes.plot(grid, mean)
+    axes.set(yscale="log", ylim=(floor, None), xlabel="eigenvalue of the Hessian", ylabel="density")
 
 
 def figure_of(files: Sequence[Path]) -> "Figure":
@@ -105,7 +117,8 @@ def figure_of(files: Sequence[Path]) -> "Figure":
     if len(files) == 1 and files[0].suffix == ".npz":
         try:
             saved = read_npz(files[0])
-            return density_figure({name: saved[name] for name in ("grid", "mean", "low", "high")})
+            arrays = {name: saved[name] for name in ("grid", "mean", "low", "high")}
+            return density_figure(arrays, _largest(files[0].with_name("eigenvalues.csv")))
         except (ValueError, TypeError, KeyError):
             raise InputError(f"file={str(files[0])!r} cannot be read as a spectral density") from None
     names = [_name(path) for path in files]
@@ -118,6 +131,15 @@ def figure_of(files: Sequence[Path]) -> "Figure":
     if len(files) == 1 and {"t", "loss", "parabola"} <= columns:
         return line_figure(read_table(files[0], (), ("t", "loss", "parabola")))
     raise InputError(f"file={str(files[-1])!r} is no table of eigenvalues, nor a single line.csv or spectrum.npz")
+
+
+def _largest(path: Path) -> float | None:
+    """The λ_max of the last epoch in an eigenvalues.csv, or None where there is none."""
+    if not path.is_file():
+        return None
+    rows = read_table(path, ("quantity", "space"), ("epoch", "value"))
+    found = [row for row in rows if (row["quantity"], row["space"]) == ("λ_max", "theta") and row["value"]]
+    return float(max(found, key=lambda row: float(row["epoch"] or 0))["value"]) if found else None
 
 
 def _name(path: Path) -> str:

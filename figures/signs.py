@@ -1,4 +1,4 @@
-"""Sign flips as pictures: by epoch and by layer, one style for one arm."""
+"""Sign flips as pictures: cumulative and per epoch against epochs, and by layer."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from commons.statistics import mean_interval
-from figures.style import COLUMN, PAGE, from_zero, styles
+from figures.style import COLUMN, PAGE, from_zero, lettered, styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,11 +19,12 @@ def flips_figure(rows: Rows) -> "Figure":
     """Three panels for one network: flips since init and since the previous epoch by epoch, and by layer at the end.
 
     rows: one a layer (and "total"), arm, seed and epoch, as `signs` writes them to CSV; `since_init` and
-    `since_previous` are shares in [0, 1], None or empty where nothing was compared.
+    `since_previous` are shares in [0, 1], None or empty where nothing was compared. The two panels of flips since init
+    have one scale.
     """
     from matplotlib import pyplot as plt
 
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(PAGE, COLUMN * 0.68))
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(PAGE, COLUMN * 0.72))
     total = [row for row in rows if row["layer"] == "total"]
     draw_flips_by_epoch(left, total, "since_init")
     left.set_ylabel("flipped since init (%)")
@@ -35,8 +36,12 @@ def flips_figure(rows: Rows) -> "Figure":
         last[run] = max(int(row["epoch"]), last.get(run, 0))
     ends = [row for row in rows if int(row["epoch"]) == last[row["arm"], row["seed"]]]
     draw_flips_by_layer(right, [row for row in ends if row["layer"] != "total"])
+    top = max(axes.get_ylim()[1] for axes in (left, right))
+    for axes in (left, right):
+        axes.set_ylim(0, top)
+    lettered((left, middle, right), ("all layers", "all layers", "by layer, at the end"))
     if len({row["arm"] for row in rows}) > 1:
-        left.legend()
+        middle.legend()
     return figure
 
 
@@ -52,18 +57,18 @@ def _seeds_by(rows: Rows, key: str, column: str) -> dict[str, list[float]]:
 def draw_flips_by_epoch(axes: "Axes", rows: Rows, column: str) -> None:
     """Share of active weights that flipped (column `since_init` or `since_previous`) against epochs, in percent.
 
-    rows: one a network, arm, seed and epoch (layer = "total"); lines are means over seeds, bands 95 % intervals.
+    rows: one a network, arm, seed and epoch (layer = "total"); lines are means over seeds, bands 95 % intervals. Where
+    lines lie on each other, their dashes and their widths tell them apart.
     """
     for arm, style in styles(row["arm"] for row in rows).items():
         gathered = _seeds_by([row for row in rows if row["arm"] == arm], "epoch", column)
         epochs = sorted(gathered, key=int)
         intervals = [mean_interval(100 * np.array(gathered[epoch])) for epoch in epochs]
         x, means = [int(epoch) for epoch in epochs], [i.mean for i in intervals]
-        marker = style.marker if style.marker != "o" else ""  # one marker has a colour to itself
-        axes.plot(x, means, color=style.colour, marker=marker, ms=2, label=arm)
+        axes.plot(x, means, color=style.colour, ls=style.dashes, lw=style.width, label=arm)
         if all(i.n > 1 for i in intervals):
             low, high = [i.low for i in intervals], [i.high for i in intervals]
-            axes.fill_between(x, low, high, color=style.colour, alpha=0.2, lw=0)
+            axes.fill_between(x, low, high, color=style.colour, alpha=0.2, lw=0).set_label(f"_{arm}, interval")
     axes.set_xlabel("epoch")
     from_zero(axes)
 

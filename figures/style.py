@@ -1,12 +1,11 @@
 """One look for every figure: the style sheet beside this file, colours with a meaning, and saving in three formats."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from commons.files import write_whole
 
@@ -22,20 +21,25 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
+DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.2)), (0, (5, 1, 1, 1)))
+
+
 @dataclass(frozen=True)
 class Style:
-    """The colour (hexadecimal) and the matplotlib marker of one arm."""
+    """How one arm looks: colour (hexadecimal), marker and dashes of matplotlib, and width of lines in points."""
 
     colour: str
     marker: str = "o"
+    dashes: Any = "-"
+    width: float = 1.2
 
 
-# One style for one arm in every figure.
+# One style for one arm in every figure. Of two lines that meet the wider one is solid and lies below.
 ARMS = {
-    "dense": Style("#000000"),
-    "random": Style("#D55E00"),
-    "sign-in": Style("#0072B2"),
-    "ham": Style("#009E73"),
+    "dense": Style("#000000", "s", DASHES[2], 1.2),
+    "random": Style("#D55E00", "o", DASHES[0], 2.0),
+    "sign-in": Style("#0072B2", "^", DASHES[1], 1.4),
+    "ham": Style("#009E73", "D", DASHES[3], 1.2),
 }
 
 
@@ -43,11 +47,17 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
     """A style for each name, in the order given: that of `ARMS`, or the next that no other name has."""
     wanted = list(dict.fromkeys(names))
     taken = {ARMS[name] for name in wanted if name in ARMS}
-    pairs = (Style(colour, marker) for marker, colour in product(MARKERS, COLOURS))
-    free = [style for style in pairs if style not in taken]
+    pairs = (Style(c, m, DASHES[i % len(DASHES)]) for i, m in enumerate(MARKERS) for c in COLOURS)
+    free = [style for style in pairs if (style.colour, style.marker) not in {(t.colour, t.marker) for t in taken}]
     others = [name for name in wanted if name not in ARMS]
     found = {name: free[i % len(free)] for i, name in enumerate(others)}
     return {name: ARMS.get(name) or found[name] for name in wanted}
+
+
+def lettered(panels: Sequence["Axes"], titles: Sequence[str]) -> None:
+    """Title each panel with a letter, (a), (b) and so on, and what it shows."""
+    for letter, axes, title in zip("abcdefghijkl", panels, titles, strict=False):
+        axes.set_title(f"({letter}) {title}", loc="left")
 
 
 def from_zero(axes: "Axes") -> None:

@@ -6,22 +6,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynamics import Sweep
+from figures.phase_diagrams import mathematics
 from figures.style import COLUMN
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FEW = 12  # settings along an axis that are drawn as named categories, since such lists are seldom evenly spaced
 
 
 def sweep_figure(sweep: Sweep) -> "Figure":
-    """The share of starts that recover, in [0, 1], by colour; the widest Wilson interval in the title."""
+    """The share of starts that recover, in [0, 1], by colour; the flow and the widest Wilson interval in the title."""
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(COLUMN, COLUMN * 0.95))
+    draw_sweep(axes, sweep)
+    return figure
+
+
+def draw_sweep(axes: "Axes", sweep: Sweep) -> None:
+    """Draw a sweep into given axes, with a colour bar beside them."""
     edges = [_edges(values) for values in (sweep.x, sweep.y)]
     mesh = axes.pcolormesh(*edges, sweep.rate.T, vmin=0, vmax=1, cmap="cividis")
-    figure.colorbar(mesh, label="share that recovers")
+    axes.figure.colorbar(mesh, ax=axes, label="share that recovers")
     for axis, values in ((axes.xaxis, sweep.x), (axes.yaxis, sweep.y)):
         if len(values) <= FEW:
             axis.set_ticks(np.arange(len(values)), [f"{round(value, 3):g}" for value in values])
@@ -34,8 +42,9 @@ def sweep_figure(sweep: Sweep) -> "Figure":
         axes.plot(*sweep.settings["edge"], color="black", lw=1.4)
         axes.set(xlim=(edges[0][0], edges[0][-1]), ylim=(edges[1][0], edges[1][-1]))
     half = float((sweep.high - sweep.low).max()) / 2
-    axes.set_title(f"{sweep.title}\n95 % intervals within ± {half:.2f}")
-    return figure
+    flow = sweep.settings.get("flow", {}).get("label", "")
+    title = f"{sweep.title}\n{mathematics(flow)}" if flow else sweep.title
+    axes.set_title(f"{title}\n95 % intervals within ± {half:.2f}", loc="left")
 
 
 def _edges(values: NDArray[np.float64]) -> list[float]:

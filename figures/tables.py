@@ -1,7 +1,6 @@
-"""Rows of results: read from CSV, and written as CSV, Markdown and HTML."""
+"""Rows of results: read from CSV, and written as CSV, Markdown and LaTeX."""
 
 import csv
-import html
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -43,17 +42,35 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def html_table(rows: Rows) -> str:
-    """Rows, all with the keys of the first, as an HTML table; every text is escaped."""
+TEX = {
+    "\\": r"\textbackslash{}",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "→": r"$\to$",
+    "–": "--",
+    "<": "$<$",
+    ">": "$>$",
+    "|": "$|$",
+}
+TEX |= {letter: rf"\{letter}" for letter in "&%$#_{}"} | {"^": r"\^{}", "~": r"\~{}", "·": r"$\cdot$", "‖": r"$\|$"}
+TEX |= {"β": r"$\beta$", "λ": r"$\lambda$", "₀": "$_0$", "₁": "$_1$", "₂": "$_2$", "∞": r"$\infty$", "×": r"$\times$"}
 
-    def line(tag: str, values: Sequence[object]) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell(value))}</{tag}>" for value in values) + "</tr>\n"
 
-    body = "".join(line("td", list(row.values())) for row in rows)
-    return f"<table>\n<thead>{line('th', list(rows[0]))}</thead>\n<tbody>\n{body}</tbody></table>\n"
+def booktabs(rows: Rows) -> str:
+    """Rows as a LaTeX tabular with the rules of the package booktabs; columns of numbers stand to the right."""
+
+    def line(values: Sequence[object]) -> str:
+        return " & ".join("".join(TEX.get(letter, letter) for letter in cell(value)) for value in values) + r" \\"
+
+    numeric = [all(isinstance(row[key], int | float | None) for row in rows) for key in rows[0]]
+    columns = "".join("r" if right else "l" for right in numeric)
+    body = "\n".join(line(list(row.values())) for row in rows)
+    head = f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{line(list(rows[0]))}\n\\midrule\n"
+    return f"{head}{body}\n\\bottomrule\n\\end{{tabular}}\n"
 
 
 def write_table(rows: Rows, stem: Path) -> None:
-    """Write stem.csv with full precision and stem.md as it is read."""
+    """Write stem.csv with full precision, stem.md as it is read, and stem.tex for an article (package booktabs)."""
     write_csv(stem.with_suffix(".csv"), rows)
     write_text(stem.with_suffix(".md"), aligned(rows))
+    write_text(stem.with_suffix(".tex"), booktabs(rows))

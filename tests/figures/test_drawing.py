@@ -76,9 +76,33 @@ def test_the_source_of_a_transplant_is_the_line_of_reference() -> None:
         for start, value in (("baseline", 90.0), ("baseline", 92.0), ("other", 80.0))
     ]
     with paper_style():
-        for axes in transplant_figure(rows).axes:
+        figure = transplant_figure(rows)
+        for axes in figure.axes[::2]:
             assert [label.get_text() for label in axes.get_yticklabels()] == ["baseline", "other"]
             assert any(list(line.get_xdata()) == [91.0, 91.0] for line in axes.lines)
+
+
+def test_starts_that_are_the_same_run_are_one_line_and_differences_are_paired() -> None:
+    rows = [
+        {"source": "acdc", "start": start, "accuracy": value}
+        for start, values in (
+            ("baseline", (90.0, 92.0)),
+            ("signs of epoch 3 + learned mask", (91.0, 93.0)),
+            ("final signs + learned mask", (91.0, 93.0)),
+            ("random init + learned mask", (80.0, 83.0)),
+        )
+        for value in values
+    ]
+    with paper_style():
+        left, right = transplant_figure(rows).axes
+        names = [label.get_text() for label in left.get_yticklabels()]
+        means = {line.get_label(): line for line in right.lines}
+        told = means["published, ResNet-50 on ImageNet"]
+    assert names[1] == "signs of epoch 3 + learned mask =\nfinal signs + learned mask"
+    differences = [bars.lines[0].get_xdata()[0] for bars in right.containers]
+    assert differences == pytest.approx([1.0, -9.5])
+    assert list(told.get_xdata()) == pytest.approx([74.88 - 74.68, 70.6 - 74.68])  # the last name of a line counts
+    assert list(told.get_ydata()) == pytest.approx([1.2, 2.2])
 
 
 def test_unknown_arms_have_styles_of_their_own() -> None:
@@ -97,8 +121,9 @@ def test_what_signs_and_transplant_write_is_drawn(tmp_path: Path, capsys: pytest
         assert training.parser().execute(["signs", str(tmp_path / name)]) == 0
     files = [tmp_path / name / "signs.csv" for name in ("mine_seed_0", "mine_seed_1", "other")]
     with paper_style():
-        left, _, right = FIGURES["signs"](files).axes
-        assert [text.get_text() for text in left.get_legend().get_texts()] == ["mine", "other"]
+        left, middle, right = FIGURES["signs"](files).axes
+        assert [text.get_text() for text in middle.get_legend().get_texts()] == ["mine", "other"]
+        assert left.get_ylim() == right.get_ylim()
         assert list(left.lines[0].get_xdata()) == [0, 1, 2]
         shares = [100 * float(row["since_init"]) for row in read_table(files[2]) if row["layer"] == "total"]
         assert list(left.lines[1].get_ydata()) == pytest.approx(shares)

@@ -47,7 +47,7 @@ def test_a_killed_reproduction_ends_with_the_tables_of_an_uninterrupted_one(tmp_
     assert again.returncode == 0, again.stderr
 
     tables = sorted(path.name for path in (whole / "tables").iterdir())
-    assert len(tables) == 20
+    assert len(tables) == 30
     for name in tables:
         assert (killed / "tables" / name).read_bytes() == (whole / "tables" / name).read_bytes(), name
     assert {path.name for path in (whole / "figures").iterdir()} == {p.name for p in (killed / "figures").iterdir()}
