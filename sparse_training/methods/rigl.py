@@ -45,8 +45,9 @@ class RiGL(Method):
             return False
         gradients, weights = training.dense_gradient(*batch), training.sparse.weights()
         masks = {}
+        present = training.sparse.masks
         for layer in training.sparse.layers:
-            name, mask = layer.name, layer.mask
+            name, mask = layer.name, present[layer.name]
             masks[name] = mask
             if not layer.frozen:
                 masks[name] = replace(weights[name], mask, int(drop * int(mask.sum())), gradients[name].abs())

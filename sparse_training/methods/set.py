@@ -36,8 +36,9 @@ class SET(Method):
         if training.step % training.steps_per_epoch or training.step == training.total_steps:
             return
         weights, masks = training.sparse.weights(), {}
+        present = training.sparse.masks
         for layer in training.sparse.layers:
-            name, mask = layer.name, layer.mask
+            name, mask = layer.name, present[layer.name]
             masks[name] = mask
             if not layer.frozen:
                 growth = torch.rand(mask.shape, generator=training.generator).to(mask.device)

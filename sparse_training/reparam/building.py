@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrize
 
 from commons.checks import refuse
@@ -13,6 +14,7 @@ from sparse_training.reparam.base import Reparam
 from sparse_training.reparam.factors import Factors, check_support
 from sparse_training.reparam.layer import Layer
 from sparse_training.reparam.scaling import Scaling
+from sparse_training.reparam.sharding import check_equal, is_sharded, wrap_again
 from sparse_training.reparam.sparse import Sparse
 
 
@@ -25,9 +27,12 @@ def sparsify(model: nn.Module, masks: Masks, reparam: Reparam | None = None, sca
     reparametrized. scaling: what multiplies gradients or learning rates before each step. The network must be on its
     device already, and the optimizer is built afterwards, because it must hold the factors.
 
+    A network in DistributedDataParallel is made sparse inside of it, and names and `Sparse.model` are those of the
+    network. `fully_shard` comes after sparsify, and masks and factors are then sharded as their weights would be.
+
     Raises:
-        InputError: masks that do not fit, a reparam that is none, a network that is sparse already, a weight without
-            values, or a chart that does not give 0 where its factors are 0.
+        InputError: masks that do not fit or differ between processes, a reparam that is none, a network that is sparse
+            or sharded already, a weight without values, or a chart that does not give 0 where its factors are 0.
     """
     if not isinstance(reparam, Reparam | None):
         refuse("reparam", reparam, "a reparametrization", "pass an object such as SignIn(beta=1.0), or None")
@@ -35,9 +40,17 @@ def sparsify(model: nn.Module, masks: Masks, reparam: Reparam | None = None, sca
         refuse("scaling", scaling, "a scaling", "pass an object such as SparseOpt(), or None")
     if any(isinstance(module, Factors) for module in model.modules()):
         refuse("model", type(model).__name__, "a plain network: it is reparametrized already", "merge() gives one")
+    if isinstance(model, DistributedDataParallel):
+        inner = Masks({name.removeprefix("module."): mask for name, mask in masks.items()})
+        check_equal(inner.values())
+        sparse = sparsify(model.module, inner, reparam, scaling)
+        wrap_again(model)
+        return sparse
     masks.check(model)
     names, axes, named = list(model.state_dict()), axes_by_name(model), dict(model.named_parameters())
     check_real({name: named[name] for name in masks})
+    if any(is_sharded(parameter) for parameter in named.values()):
+        refuse("model", type(model).__name__, "a network before fully_shard", "call sparsify first")
     every = list(model.named_parameters(remove_duplicate=False))
     layers = []
     for name in masks:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from commons.checks import refuse
+from sparse_training.reparam.sharding import local, sharded_like
 
 STORAGES = ("dense", "active")
 
@@ -88,13 +89,15 @@ def check_support(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_
     saved = state_dict.setdefault(f"{prefix}0.mask", chart.mask)
     if saved.shape != chart.mask.shape:
         refuse(f"state_dict[{name!r}].shape", tuple(saved.shape), f"the shape {tuple(chart.mask.shape)} of the weight")
-    other = int((saved.to(chart.mask.device) != chart.mask).sum())
+    mask = local(chart.mask)
+    other = int((local(sharded_like(saved.to(mask.device), chart.mask)) != mask).sum())
     if other:
         hint = "give the network the masks of that state first, with sparse.load_masks"
         refuse(f"state_dict[{name!r}]", f"a support that differs in {other} weights", "of the network's masks", hint)
-    off = ~chart.mask.cpu()
+    off = ~mask.cpu()
     for key in (f"{prefix}original{index}" for index in range(module.ntensors)):  # type: ignore[arg-type]
-        if key in state_dict and state_dict[key].shape == off.shape:
-            outside = int((state_dict[key].cpu() != 0)[off].sum())
+        if key in state_dict and state_dict[key].shape == chart.mask.shape:
+            held = local(sharded_like(state_dict[key].to(mask.device), chart.mask))
+            outside = int((held.cpu() != 0)[off].sum())
             if outside:
                 refuse(f"state_dict[{name!r}]", f"{outside} non-zero weights", "0 off the network's masks")

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from commons.checks import InputError
 from sparse_training.reparam.layer import Layer
+from sparse_training.reparam.sharding import is_sharded, whole
 
 
 def at_hand(layers: Sequence[Layer]) -> dict[str, Tensor]:
@@ -18,13 +20,19 @@ def at_hand(layers: Sequence[Layer]) -> dict[str, Tensor]:
     for layer in layers:
         source = layer.parameters[0] if layer.factors is None else layer.factors.probe
         gradient = None if source is None else source.grad
-        found[layer.name] = torch.zeros_like(layer.theta) if gradient is None else gradient
+        found[layer.name] = whole(torch.zeros_like(layer.theta) if gradient is None else gradient)
     return found
 
 
 def probe(layers: Sequence[Layer]) -> None:
-    """Give each chart a new probe, a leaf of zeros that is added to θ and gathers ∂loss/∂θ in backward passes."""
+    """Give each chart a new probe, a leaf of zeros that is added to θ and gathers ∂loss/∂θ in backward passes.
+
+    Raises:
+        InputError: the factors are sharded.
+    """
     for layer in layers:
+        if layer.factors is not None and is_sharded(layer.parameters[0]):
+            raise InputError(f"factors that are sharded write {layer.name}: its gradient off the mask is not known")
         if layer.factors is not None:
             layer.factors.probe = torch.zeros_like(layer.theta, requires_grad=True)
 

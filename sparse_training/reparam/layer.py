@@ -11,6 +11,7 @@ from commons.checks import refuse
 from sparse_training.masks.matrices import USUAL
 from sparse_training.reparam.factors import Factors
 from sparse_training.reparam.optimizer_states import PER_WEIGHT, kinds_of
+from sparse_training.reparam.sharding import is_sharded, local, sharded_like, whole
 
 _WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -59,6 +60,13 @@ class Layer:
             return (entry.original,)
         return tuple(getattr(entry, f"original{index}") for index in range(entry.ntensors))
 
+    def gathered(self) -> "Layer":
+        """The layer itself, or a copy with all of a weight that is sharded, to look at; every process must ask."""
+        if not is_sharded(self.mask):
+            return self
+        parts = tuple(nn.Parameter(whole(parameter.detach())) for parameter in self.parameters)
+        return Gathered(self.name, self.module, self.attribute, whole(self.mask), self.factors, parts=parts)
+
     def states(self, optimizer: torch.optim.Optimizer) -> list[Tensor]:
         """The optimizer's momentum and running averages of this weight: of its parameters' shape, 0 at the start.
 
@@ -86,9 +94,22 @@ class Layer:
                 hint = "storage='dense' can change it"
                 refuse("masks", f"another support of {self.name}", "the one that storage='active' keeps", hint)
             return
-        self.mask.copy_(mask)
+        mask = sharded_like(mask.to(self.mask.device), self.mask)
+        local(self.mask).copy_(local(mask))
         if self.factors is not None and self.factors.mask is not self.mask:
-            self.factors.mask.copy_(mask)
+            local(self.factors.mask).copy_(local(mask))
+
+    def shard(self) -> None:
+        """Shard the mask as the parameters are, where `fully_shard` has sharded these since.
+
+        Raises:
+            InputError: the factors are stored for the active entries alone.
+        """
+        if self.compact:
+            refuse("storage", "active", "dense, as sharded factors are")
+        self.mask = sharded_like(self.mask, self.parameters[0])
+        if self.factors is not None:
+            self.factors.mask = self.mask
 
     def hold(self, optimizer: torch.optim.Optimizer) -> None:
         """Set parameters and optimizer state to exactly +0 off the mask, whatever they hold there.
@@ -102,5 +123,20 @@ class Layer:
         for tensor in (*self.parameters, *self.states(optimizer)):
             kind = _WORDS[tensor.element_size()]
             if kind not in words:
-                words[kind] = self.mask.view(torch.int8).neg().to(kind)  # −1 has every bit set
-            tensor.detach().view(kind).bitwise_and_(words[kind])
+                words[kind] = local(self.mask).view(torch.int8).neg().to(kind)  # −1 has every bit set
+            local(tensor.detach()).view(kind).bitwise_and_(words[kind])
+
+
+@dataclass
+class Gathered(Layer):
+    """A sharded layer whose parts were put together. parts: what the optimizers of all processes hold, whole."""
+
+    parts: tuple[nn.Parameter, ...] = ()
+
+    @property
+    def parameters(self) -> tuple[nn.Parameter, ...]:
+        return self.parts
+
+    @property
+    def theta(self) -> Tensor:
+        return self.parts[0] if self.factors is None else self.factors.join(*self.parts)

@@ -14,6 +14,7 @@ from commons.checks import number, refuse
 from commons.registry import Registry, subclass_of
 from sparse_training.masks.matrices import output_axes
 from sparse_training.reparam.layer import Layer
+from sparse_training.reparam.sharding import whole
 
 
 @dataclass(frozen=True)
@@ -130,4 +131,4 @@ class RootDensity(Scaling):
     by_layer: ClassVar[bool] = True
 
     def rates(self, layers: Sequence[Layer]) -> list[float]:
-        return [(layer.mask.numel() / max(int(layer.mask.sum()), 1)) ** 0.5 for layer in layers]
+        return [(layer.mask.numel() / max(int(whole(layer.mask.sum())), 1)) ** 0.5 for layer in layers]

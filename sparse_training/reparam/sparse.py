@@ -22,6 +22,7 @@ from sparse_training.reparam.layer import Layer
 from sparse_training.reparam.merging import merged, refresh_recurrent
 from sparse_training.reparam.optimizer_states import overwrites_gradients
 from sparse_training.reparam.scaling import Scaling
+from sparse_training.reparam.sharding import check_equal, is_sharded, local, sharded_like, whole
 from sparse_training.reparam.stepping import (
     Args,
     Named,
@@ -95,7 +96,7 @@ class Sparse:
     @property
     def masks(self) -> Masks:
         """The present support, in tensors of its own, which later changes of the support do not reach."""
-        return Masks({layer.name: layer.mask.clone() for layer in self._layers})
+        return Masks({layer.name: whole(layer.mask).clone() for layer in self._layers})
 
     @property
     def device(self) -> torch.device:
@@ -103,14 +104,17 @@ class Sparse:
         return self._layers[0].mask.device
 
     def weights(self) -> dict[str, Tensor]:
-        """θ of every masked weight by parameter name, in the parameter's shape, detached; not to be written to."""
+        """θ of every masked weight by parameter name, in the parameter's shape, detached; not to be written to.
+
+        Of weights that `fully_shard` has sharded the parts are put together, for which every process must ask.
+        """
         with torch.no_grad():
-            return {layer.name: layer.theta.detach() for layer in self._layers}
+            return {layer.name: whole(layer.theta.detach()) for layer in self._layers}
 
     def state_dict(self) -> dict[str, Tensor]:
         """The state dict of the plain network, as that of `merge()`, without building one."""
         state, merged = self.model.state_dict(), self._merged()
-        return {name: merged[name] if name in merged else state[name] for name in self._names}
+        return {name: merged[name] if name in merged else whole(state[name]) for name in self._names}
 
     def _merged(self) -> dict[str, Tensor]:
         """θ of every masked weight by each of its names."""
@@ -136,7 +140,8 @@ class Sparse:
                 shape = tuple(state_dict[name].shape)
                 refuse(f"state_dict[{name!r}].shape", shape, f"the shape {tuple(present[name].shape)} of the network's")
         for layer in self._layers:
-            outside = int((state_dict[layer.name].to(layer.mask.device) != 0)[~layer.mask].sum())
+            value = local(sharded_like(state_dict[layer.name].to(layer.mask.device), layer.mask))
+            outside = int((value != 0)[~local(layer.mask)].sum())
             if outside:
                 hint = "sparsify the network with the masks of that state"
                 refuse(f"state_dict[{layer.name!r}]", f"{outside} non-zero weights", "0 off the network's masks", hint)
@@ -149,10 +154,10 @@ class Sparse:
             if name in again:
                 continue
             if name not in masked:
-                own[name].copy_(value)
+                own[name].copy_(sharded_like(value, own[name]))
                 continue
             layer = masked[name]
-            theta = value.to(layer.mask.device, layer.theta.dtype)
+            theta = sharded_like(value.to(layer.mask.device, layer.theta.dtype), layer.mask)
             new = (theta,) if layer.factors is None else layer.factors.right_inverse(theta)
             for parameter, factor in zip(layer.parameters, new, strict=True):
                 parameter.copy_(factor)
@@ -232,6 +237,7 @@ class Sparse:
         known = self._watches.get(optimizer)
         if known is not None:
             return known
+        self._shard()
         if self._layers and not self._held(optimizer):
             refuse("optimizer", type(optimizer).__name__, "built over the sparse network", "build it after sparsify")
         if self.reparam is not None:
@@ -276,6 +282,18 @@ class Sparse:
         except AttributeError:
             watch.hooked = False
         return watch
+
+    def _shard(self) -> None:
+        """Shard the masks as `fully_shard` has sharded their weights since, after a check that processes have the same.
+
+        Raises:
+            InputError: the masks of two processes differ.
+        """
+        new = [layer for layer in self._layers if is_sharded(layer.parameters[0]) and not is_sharded(layer.mask)]
+        if new:
+            check_equal(layer.mask for layer in new)
+        for layer in new:
+            layer.shard()
 
     @property
     def _by_layer(self) -> bool:
@@ -344,7 +362,7 @@ class Sparse:
             if layer.compact:
                 layer.use_mask(masks[layer.name])
                 continue
-            new = masks[layer.name].to(layer.mask.device)
+            new = sharded_like(masks[layer.name].to(layer.mask.device), layer.mask)
             unchanged, grown = layer.mask & new, new & ~layer.mask
             for tensor in layer.states(optimizer) if optimizer is not None else ():
                 tensor.masked_fill_(~unchanged, 0.0)
@@ -384,6 +402,9 @@ class Sparse:
 
     def merge(self) -> nn.Module:
         """A plain copy of the network whose outputs are bit-identical: each weight is the product of its factors."""
+        if any(is_sharded(layer.parameters[0]) for layer in self._layers):
+            hint = "load sparse.state_dict() into a plain network, which puts the parts together"
+            refuse("model", type(self.model).__name__, "a network that each process has as a whole", hint)
         return merged(self.model, self._layers, self._names)
 
     def parameter_groups(self, weight_decay: float, *, vectors: bool = True) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sparse_training.reparam.base import Reparam
+from sparse_training.reparam.sharding import whole
 from sparse_training.reparam.sparse import Sparse
 from sparse_training.reparam.stepping import groups_of
 
@@ -38,8 +39,9 @@ def speeds_of(sparse: Sparse, optimizer: torch.optim.Optimizer) -> Speeds:
     found: Speeds = {}
     for layer, rate in zip(layers, rates, strict=True):
         group = groups.get(id(layer.parameters[0]))
-        if group is None or not bool(layer.mask.any()):
+        if group is None or not bool(whole(layer.mask).any()):
             continue
+        layer = layer.gathered()
         speed = reparam.speed(layer).float() * rate
         factor = scaling.gradient(layer) if scaling is not None else None
         if factor is not None:

@@ -11,6 +11,7 @@ from commons.checks import number, refuse
 from sparse_training.reparam.base import Reparam
 from sparse_training.reparam.layer import Layer
 from sparse_training.reparam.optimizer_states import known_kinds
+from sparse_training.reparam.sharding import local
 from theory import mirror_step
 
 RMS = "rms"
@@ -82,7 +83,7 @@ class UnitSpeed(Reparam):
             theta.copy_(mirror_step_unseen(before.double().mul_(kept), theta.double().sub_(before), _beta(layer)))
             return
         beta = self.beta_of(layer)
-        for new, old in zip(_blocks(theta.detach()), _blocks(before), strict=True):
+        for new, old in zip(_blocks(local(theta.detach())), _blocks(local(before)), strict=True):
             step = new - old
             new.copy_(mirror_step(old.mul_(kept), step, beta, xp=torch))
 
