@@ -63,6 +63,7 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument("--trace", action="store_true", help="the trace too, with a 99 %% interval")
     parser.add_argument("--spectrum", action="store_true", help="density of all eigenvalues, as .npz for each network")
     parser.add_argument("--layers", action="store_true", help="λ_max of each layer's block too")
+    parser.add_argument("--kinds", action="store_true", help="λ_max of each kind's too: of q, k, v, ... in all blocks")
     parser.add_argument("--line", action="store_true", help="the loss along the top eigenvector, as .csv")
     parser.add_argument("--seed", type=int, default=0, help="seed of random directions")
     parser.add_argument("--device", default="cpu")
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> None:
     given = [] if named else [name for name in OWN if getattr(args, name) is not None]
     if given:
         refuse("source", args.source[0], f"a module:callable, which --{given[0]} is for")
-    for extra in ("trace", "spectrum", "layers", "line"):
+    for extra in ("trace", "spectrum", "layers", "kinds", "line"):
         if getattr(args, extra) and "theta" not in args.space:
             refuse("space", " ".join(args.space), f"with theta, the space of --{extra}")
     if args.out and len({Path(source).name for source in args.source}) < len(args.source):
@@ -175,9 +176,9 @@ def _measure(args: argparse.Namespace, source: "Source", folder: Path, prefix: s
                     stem = prefix + ("network" if checkpoint.epoch is None else f"epoch-{checkpoint.epoch:04}")
                     if args.trace:
                         rows.append(report.trace_row(checkpoint, hessian, replace(question, space="theta")))
-                    if args.layers:
+                    for kinds in (kinds for kinds, asked in ((False, args.layers), (True, args.kinds)) if asked):
                         in_theta = replace(question, space="theta")
-                        rows += report.layer_rows(checkpoint, hessian, source.samples, in_theta)
+                        rows += report.layer_rows(checkpoint, hessian, source.samples, in_theta, kinds)
                     if args.spectrum:
                         report.save_spectrum(folder / f"{stem}-spectrum.npz", hessian, args.seed)
                     if args.line:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from commons.checks import refuse
+from sparse_training.losses import token_losses
 
 ROPE_BASE = 10_000.0
 INIT_STD = 0.02  # as in GPT-2, where the matrices that write to the residual stream get 1/√(2 depth) of it
@@ -119,12 +120,17 @@ class GPT(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.is_floating_point() or x.ndim != 2:
             refuse("model", type(self).__name__, "trained on text: it reads tokens (B, T)", "try data.name=python-text")
+        logits: Tensor = self.head(self.hidden(x))
+        return logits
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """What enters the head, (B, T, D), of tokens (B, T)."""
         cos, sin = rotary(x.shape[1], self.head_size, self.embedding.weight)
         x = self.embedding(x)  # (B, T, D)
         for block in self.blocks:
             x = block(x, cos, sin)
-        logits: Tensor = self.head(self.norm(x))
-        return logits
+        out: Tensor = self.norm(x)
+        return out
 
     def synaptic_flow(self) -> Tensor:
         """R of SynFlow for tokens: the sum of the logits for an input of ones, every parameter nonnegative.
@@ -139,6 +145,31 @@ class GPT(nn.Module):
             x = block.flow(x)  # type: ignore[operator]
         total: Tensor = self.head(_scaled(self.norm, x)).sum()
         return total
+
+
+class TokenLosses(GPT):
+    """A GPT that returns the loss of each token, from token_losses, in pieces of `PIECE` tokens.
+
+    model: the network, whose parameters it shares under the same names. It reads the pairs (x, y) as one tensor
+    (B, 2, T) and returns (B, T), so that `HessianOperator(TokenLosses(model), of_tokens, (xy, y))` needs the
+    logits of no more than a piece at once.
+    """
+
+    PIECE = 1024
+
+    def __init__(self, model: GPT) -> None:
+        nn.Module.__init__(self)
+        self.__dict__.update(model.__dict__)
+
+    def forward(self, xy: Tensor) -> Tensor:
+        x, y = xy.unbind(1)
+        hidden = self.hidden(x).flatten(0, 1)
+        return token_losses(hidden, self.head.weight, y.flatten(), self.PIECE).view(y.shape)
+
+
+def of_tokens(losses: Tensor, y: Tensor) -> Tensor:
+    """The loss of `TokenLosses`, which is what the network returns."""
+    return losses
 
 
 def _as_one(value: Tensor) -> Tensor:

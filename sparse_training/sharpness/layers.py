@@ -1,4 +1,4 @@
-"""The largest eigenvalue of each layer's own block of the Hessian.
+"""The largest eigenvalue of each layer's own block of the Hessian, or of each kind of layer.
 
 Blocks ignore what layers have in common; none bounds λ_max from above.
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from sparse_training.kinds import by_kind
 from sparse_training.sharpness.batches import Data, fixed_batches
 from sparse_training.sharpness.coordinates import Coordinates
 from sparse_training.sharpness.eigenpair import Eigenpair
@@ -23,18 +24,20 @@ def layer_eigenvalues(
     masks: Mapping[str, Tensor] | None = None,
     *,
     params: str = "prunable",
+    kinds: bool = False,
     **options: Any,
 ) -> dict[str, Eigenpair]:
     """λ_max of the diagonal block of each parameter with an active weight, by name.
 
-    model, loss, data, masks, params: as in `HessianOperator`. options: as of `max_eigenvalue`.
+    model, loss, data, masks, params: as in `HessianOperator`. kinds: let all parameters of a kind be one block, such as
+    those of q in all blocks of a transformer. options: as of `max_eigenvalue`.
     """
     batches = fixed_batches(data)
     names = Coordinates(model, masks, params).names
-    inactive = {name for name in names if masks and name in masks and not bool(masks[name].any())}
+    active = [name for name in names if not masks or name not in masks or bool(masks[name].any())]
+    blocks = by_kind(active) if kinds else {name: [name] for name in active}
     return {
-        name: replace(pair, reason=f"block {name}: {pair.reason}")
-        for name in names
-        if name not in inactive
-        for pair in [max_eigenvalue(model, loss, batches, masks, params=[name], **options)]
+        block: replace(pair, reason=f"block {block}: {pair.reason}")
+        for block, members in blocks.items()
+        for pair in [max_eigenvalue(model, loss, batches, masks, params=members, **options)]
     }

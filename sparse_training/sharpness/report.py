@@ -64,15 +64,16 @@ def trace_row(checkpoint: Checkpoint, hessian: HessianOperator, question: Questi
 
 
 def layer_rows(
-    checkpoint: Checkpoint, hessian: HessianOperator, samples: Samples, question: Question
+    checkpoint: Checkpoint, hessian: HessianOperator, samples: Samples, question: Question, kinds: bool = False
 ) -> list[dict[str, Any]]:
-    """Return a row with λ_max of each layer's block."""
+    """Return a row with λ_max of each layer's block, or with `kinds` of each kind's."""
     pairs = layer_eigenvalues(
         checkpoint.model,
         samples.loss,
         samples.batches,
         checkpoint.masks,
         params=question.params,
+        kinds=kinds,
         tol=question.tol,
         seed=question.seed,
         curvature=question.curvature,

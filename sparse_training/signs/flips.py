@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from commons.checks import number, refuse
+from sparse_training.kinds import by_kind
 from sparse_training.signs.compare import SignCounts, count_signs
 from sparse_training.signs.packed import Frame, SignHistory
 
@@ -103,15 +104,8 @@ class FlipTable:
         return [_sum(name, [row for row in own if row.epoch == epoch]) for epoch in self.epochs]
 
     def kinds(self) -> dict[str, list[str]]:
-        """Return the layers by kind, which is the last module of a parameter's name: q of blocks.0.attention.q.weight.
-
-        Kinds are in the order of their first layers.
-        """
-        found: dict[str, list[str]] = {}
-        for name in self.flips:
-            owner = name.rpartition(".")[0]
-            found.setdefault(owner.rpartition(".")[2] or name, []).append(name)
-        return found
+        """Return the layers by kind, such as q of blocks.0.attention.q.weight, in the order of their first layers."""
+        return by_kind(self.flips)
 
 
 def flip_table(

@@ -7,9 +7,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from commons import InputError
 from sparse_training import models
-from sparse_training.losses import cross_entropy
+from sparse_training.losses import cross_entropy, token_losses
 from sparse_training.masks import make_masks
 from sparse_training.models import GPT
+from sparse_training.models.decoder import TokenLosses, of_tokens
+from sparse_training.reparam import sparsify
+from sparse_training.sharpness import HessianOperator, layer_eigenvalues, max_eigenvalue
 
 KINDS = ("q", "k", "v", "o", "up", "down")
 
@@ -167,3 +170,61 @@ def test_images_are_refused_in_one_line() -> None:
     with pytest.raises(InputError, match="it reads tokens"):
         tiny()(torch.rand(2, 3, 8, 8))
     assert isinstance(models.build("gpt", num_classes=5).head, nn.Linear)
+
+
+def test_losses_in_pieces_have_the_derivatives_of_the_whole() -> None:
+    torch.manual_seed(0)
+    hidden, weight = (torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((7, 4), (11, 4)))
+    y, scale = torch.randint(11, (7,)), torch.randn(7, dtype=torch.float64, requires_grad=True)
+
+    def pieces(h: torch.Tensor, w: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+        return token_losses(h, w, y, tokens=3) * s
+
+    whole = torch.nn.functional.cross_entropy(hidden @ weight.T, y, reduction="none")
+    torch.testing.assert_close(token_losses(hidden, weight, y, 3), whole)
+    assert torch.autograd.gradcheck(pieces, (hidden, weight, scale))
+    assert torch.autograd.gradgradcheck(pieces, (hidden, weight, scale))
+
+
+@pytest.mark.parametrize("in_pieces", [False, True])
+def test_the_largest_eigenvalue_is_that_of_the_dense_hessian(in_pieces: bool) -> None:
+    model = grown().double()
+    x, y = batch()
+    masks = make_masks(model, 0.2, "random", include=["blocks.*"])
+    names = list(masks)
+    places = {name: mask.nonzero(as_tuple=True) for name, mask in masks.items()}
+    sparsify(model, masks)
+    sizes = [int(mask.sum()) for mask in masks.values()]
+
+    def loss(values: torch.Tensor) -> torch.Tensor:
+        parts = zip(names, torch.split(values, sizes), strict=True)
+        weights = {
+            name: torch.zeros_like(masks[name], dtype=values.dtype).index_put(places[name], v) for name, v in parts
+        }
+        return cross_entropy(torch.func.functional_call(model, weights, (x,)), y)
+
+    start = torch.cat([model.get_parameter(name).detach()[places[name]] for name in names])
+    with sdpa_kernel(SDPBackend.MATH):
+        dense = torch.autograd.functional.hessian(loss, start)
+    exact = float(torch.linalg.eigvalsh(dense)[-1])
+    if in_pieces:
+        lossy = TokenLosses(model)
+        lossy.PIECE = 5
+        samples = (torch.stack((x, y), 1), y)
+        operator = HessianOperator(lossy, of_tokens, samples, masks=masks, params=names, graph="rebuilt")
+        top = torch.linalg.eigh(dense)[1][:, -1]
+        found = float(operator @ top @ top)
+    else:
+        found = max_eigenvalue(model, cross_entropy, (x, y), masks, params=names, tol=1e-8).value
+    assert found == pytest.approx(exact, rel=1e-6)
+
+
+def test_kinds_are_blocks_of_the_hessian() -> None:
+    model = grown().double()
+    masks = make_masks(model, 0.3, "random", include=["blocks.*"])
+    sparsify(model, masks)
+    pairs = layer_eigenvalues(model, cross_entropy, batch(), masks, kinds=True, tol=1e-4)
+    assert list(pairs) == [*KINDS, "head"]  # which is not masked and counts as a whole
+    single = layer_eigenvalues(model, cross_entropy, batch(), masks, tol=1e-4)
+    for kind, pair in pairs.items():
+        assert pair.value >= max(own.value for name, own in single.items() if f"{kind}." in name) * (1 - 1e-3)
