@@ -15,7 +15,9 @@ A fault of ours keeps its traceback. All that is printed goes through `commons.t
 import argparse
 import os
 import re
+import shlex
 import sys
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
+LINE_SECONDS = 60  # between lines of progress where there is no terminal
 _REQUIRED = "the following arguments are required: "  # argparse's words
 
 
@@ -167,10 +170,50 @@ def _abandon_output() -> None:
 
 
 def progress() -> "Progress":
-    """A rich progress display on stderr with a bar, a count and the time left, cleared when done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    """A rich display on stderr: on a terminal a bar, a count, the rate and the time left, cleared when done.
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    Elsewhere it is a line with the same numbers when a minute has passed since the last one.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    def rate(task: Task) -> str:
+        return f"{task.speed:.3g}/s" if task.speed else ""
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(rate(task))
+
+    class Shown(Progress):
+        """Prints its lines from the calls of `update`, as no thread of its own runs where there is no terminal."""
+
+        _told = time.monotonic()
+
+        def update(self, task_id: Any, **changes: Any) -> None:
+            super().update(task_id, **changes)
+            if self.console.is_terminal or time.monotonic() - self._told < LINE_SECONDS:
+                return
+            self._told, task = time.monotonic(), self.tasks[task_id]
+            left = "" if task.time_remaining is None else f", {task.time_remaining:.0f} s left"
+            total = "" if task.total is None else f"/{task.total:.0f}"
+            print(f"{task.description}: {task.completed:.0f}{total} {rate(task)}{left}", file=sys.stderr)
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     terminal = getattr(sys.stderr, "stream", sys.stderr)  # the bar moves the cursor by control characters
-    return Progress(*columns, console=Console(file=terminal), transient=True)
+    return Shown(*columns, console=Console(file=terminal), transient=True)
+
+
+def wrote(*files: object, then: Sequence[object] = ()) -> None:
+    """Say what a command has written and which command looks at it; then: the words of that command."""
+    print(f"wrote {', '.join(map(str, files))}")
+    if then:
+        print(f"next  {shlex.join(['python', '-m', *map(str, then)])}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commons import InputError, number, refuse
-from commons.cli import Parser, progress
+from commons.cli import Parser, progress, wrote
 from commons.files import output_directory
 from theory.flows import FLOWS, Flow, parameters
 
@@ -138,7 +138,8 @@ def run_phase(args: argparse.Namespace) -> int:
     diagram = _diagram(args, flow_of(args), out)
     for name, share in diagram.shares().items():
         print(f"{name.lower():10s} {share:8.4%}")
-    print(f"agreement with the exact basin {diagram.agreement:.6f}\n{out}")
+    print(f"agreement with the exact basin {diagram.agreement:.6f}")
+    wrote(out, then=("figures", "phase", out))
     return 0
 
 
@@ -154,7 +155,7 @@ def run_compare(args: argparse.Namespace) -> int:
     print(f"first:  {first.label}\nsecond: {second.label}\n")
     print(aligned(by_quadrant(first, second)))
     print(f"agreement with the exact basins {first.agreement:.6f}, {second.agreement:.6f}")
-    print("\n".join(map(str, files)))
+    wrote(*files, then=("figures", "compare", *files))
     return 0
 
 
@@ -171,7 +172,8 @@ def run_geometry(args: argparse.Namespace) -> int:
     sweep.save(out)
     for law in ("balanced", "Gaussian"):
         print(f"share of {law} starts a < 0 < w of scale 1 that recovers\n\n{aligned(table(sweep, law))}")
-    print(f"undecided {sweep.settings['undecided']:.4%}\n{out}")
+    print(f"undecided {sweep.settings['undecided']:.4%}")
+    wrote(out, then=("figures", "geometry", out))
     return 0
 
 
@@ -214,7 +216,8 @@ def run_sweep(args: argparse.Namespace) -> int:
     sweep.save(out)
     least, most = np.nanmin(sweep.rate), np.nanmax(sweep.rate)
     print(f"{sweep.title}: {least:.3f} to {most:.3f} over {sweep.x_name} x {sweep.y_name}")
-    print(f"undecided {sweep.settings['undecided']:.4%}\n{out}")
+    print(f"undecided {sweep.settings['undecided']:.4%}")
+    wrote(out, then=("figures", "sweep", out))
     return 0
 
 

@@ -7,7 +7,7 @@ import argparse
 import os
 from pathlib import Path
 
-from commons.cli import Parser
+from commons.cli import Parser, wrote
 from sparse_training.commands.train import OPTIONS, add_settings, configuration
 
 
@@ -48,9 +48,7 @@ def run(args: argparse.Namespace) -> int:
     config = config.with_set([f"checkpoint.every={config.epochs}"])
     runs, name = output_directory("runs", args.runs), slug(args.name)
     tables = [output_file("out", args.out / f"ablation-{name}.{suffix}") for suffix in ("csv", "md")]
-    bar = progress()
-    bar.disable = not sys.stderr.isatty()
-    with bar:
+    with progress() as bar:
         task = bar.add_task(args.name, total=None)
         try:
             variants = tuned(
@@ -83,4 +81,5 @@ def run(args: argparse.Namespace) -> int:
         note += f" Each learning rate is the best of a grid by factors of 2 on seeds {SEEDS[0]} to {SEEDS[-1]}."
     write_text(tables[1], f"# Ablation: {args.name}\n\n`{command}`\n\n{note}\n\n{table}")
     print(table, end="")
+    wrote(*tables)
     return 0

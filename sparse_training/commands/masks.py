@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from commons.cli import Parser
+from commons.cli import Parser, wrote
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
     for warning in caught:
         print(f"warning: {warning.message}", file=sys.stderr)
     masks.save(args.out)
-    print(f"wrote {args.out}")
+    wrote(args.out, then=("sparse_training", "train", "--set", f"mask.file={args.out}"))
 
 
 def table(masks: "Masks", model: "nn.Module") -> str:

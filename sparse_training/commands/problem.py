@@ -29,8 +29,6 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure, print the tables and write them."""
-    import sys
-
     from commons.cli import progress
     from commons.tables import aligned
     from sparse_training.problems import PROBLEMS, measure, report, write_report
@@ -41,9 +39,7 @@ def run(args: argparse.Namespace) -> None:
     problem = _with_settings(args.name, args.set)
     seeds = problem.default_seeds if args.seeds is None else args.seeds
     tuning = problem.default_tuning_seeds if args.tuning_seeds is None else args.tuning_seeds
-    bar = progress()
-    bar.disable = not sys.stderr.isatty()
-    with bar:
+    with progress() as bar:
         task = bar.add_task(args.name, total=None)
         measured = measure(
             problem,

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commons.cli import Parser
+from commons.cli import Parser, wrote
 from sparse_training.commands.train import add_trust, trusted
 
 if TYPE_CHECKING:
@@ -108,6 +108,8 @@ def run(args: argparse.Namespace) -> None:
         for row in rows:
             if row["converged"] is False:
                 print(f"epoch {row['epoch']}, {row['quantity']}: NOT CONVERGED: {row['reason']}")
+        table = folder / f"{prefix}eigenvalues.csv"
+        wrote(table, then=("figures", "sharpness", table))
 
 
 def _chosen(args: argparse.Namespace) -> "Chosen":

@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _of_run(args: argparse.Namespace) -> None:
     from commons.checks import number
+    from commons.cli import wrote
     from commons.files import output_directory, write_csv
     from commons.tables import aligned
     from sparse_training.signs import flip_table, history_of
@@ -79,7 +80,8 @@ def _of_run(args: argparse.Namespace) -> None:
     kinds = [row for name, layers in groups.items() for row in table.summed(name, layers)] if args.kinds else []
     write_csv(out, [row.row() for row in (*table.rows, *kinds, *table.totals())])
     print(aligned(by_group(table, groups, args.settled)), end="")
-    print(f"epochs {table.epochs[0]} to {table.epochs[-1]}; every layer and epoch: {out}")
+    print(f"epochs {table.epochs[0]} to {table.epochs[-1]}")
+    wrote(out, then=("figures", "flips", out))
 
 
 def _of_checkpoints(args: argparse.Namespace) -> list[dict[str, Any]]:

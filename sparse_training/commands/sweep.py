@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commons.cli import Parser
+from commons.cli import Parser, wrote
 from sparse_training.commands.train import add_trust, trusted
 
 if TYPE_CHECKING:
@@ -144,6 +144,7 @@ def _make(sweep: "Sweep", args: argparse.Namespace) -> int:
         over = until is not None and time.time() >= until
         print(f"{'time is over' if over else 'stopped by a signal'}; the same command goes on", file=sys.stderr)
         return 0 if over else os.EX_TEMPFAIL
+    wrote(sweep.ledger.path, then=("sparse_training", "sweep", "table", sweep.ledger.path))
     return 1 if sweep.failed else 0
 
 

@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     """Train, with a bar of epochs on stderr, and print the last epoch's metrics."""
     from dataclasses import asdict
 
-    from commons.cli import progress
+    from commons.cli import progress, wrote
     from sparse_training.reparam.speeds import nearly_constant, strength
     from sparse_training.runs.history import result_of
     from sparse_training.training.distributed import announced
@@ -100,10 +100,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if "mask" in args and config.mask.density == 1:
         print(f"warning: --mask={args.mask} prunes nothing at density 1; pass --density", file=sys.stderr)
-    bar = progress()
-    bar.disable = not sys.stderr.isatty()
     lines: list[dict[str, Any]] = []
-    with bar:
+    with progress() as bar:
         task = bar.add_task("train", total=config.epochs * config.method.cycles(config.mask.density))
 
         def show(metrics: dict[str, Any]) -> None:
@@ -126,4 +124,5 @@ def run(args: argparse.Namespace) -> int:
     warning = nearly_constant(lines) if config.reparam is not None else ""
     if warning:
         print(f"warning: {warning}", file=sys.stderr)
+    wrote(args.out, then=("sparse_training", "signs", args.out))
     return 0

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commons.cli import Parser
+from commons.cli import Parser, wrote
 from sparse_training.commands.train import add_trust, trusted
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
             return os.EX_TEMPFAIL
     command = f"python -m sparse_training {shlex.join(sys.argv[1:])}"
     print(write_report(rows, cells, args.margin, command, report), end="")
+    table = report.with_suffix(".csv")
+    wrote(table, report.with_suffix(".md"), then=("figures", "transplant", table))
     return 0
 
 

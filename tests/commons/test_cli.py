@@ -1,6 +1,6 @@
 import pytest
 
-from commons import refuse
+from commons import cli, refuse
 from commons.cli import Parser
 
 
@@ -101,3 +101,22 @@ def test_a_fault_of_ours_keeps_its_traceback() -> None:
     root.set_defaults(run=lambda args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         root.execute([])
+
+
+def test_without_a_terminal_progress_is_lines_that_are_a_minute_apart(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "LINE_SECONDS", 0)
+    with cli.progress() as bar:
+        task = bar.add_task("runs", total=4)
+        bar.update(task, completed=1)
+    assert "runs: 1/4" in capsys.readouterr().err
+    monkeypatch.setattr(cli, "LINE_SECONDS", 60)
+    with cli.progress() as bar:
+        bar.update(bar.add_task("runs", total=4), completed=1)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_command_says_what_it_wrote_and_what_looks_at_it(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.wrote("a file", "b", then=("figures", "phase", "a file"))
+    assert capsys.readouterr().out == "wrote a file, b\nnext  python -m figures phase 'a file'\n"
