@@ -208,8 +208,8 @@ def progress() -> "Progress":
             print(f"{task.description}: {task.completed:.0f}{total} {rate(task)}{left}", file=sys.stderr)
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    terminal = getattr(sys.stderr, "stream", sys.stderr)  # the bar moves the cursor by control characters
-    return Shown(*columns, console=Console(file=terminal), transient=True)
+    console = Console(file=getattr(sys.stderr, "stream", sys.stderr))  # the bar moves the cursor by control characters
+    return Shown(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def wrote(*files: object, then: Sequence[object] = ()) -> None:
