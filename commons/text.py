@@ -16,3 +16,8 @@ def printable(text: str, encoding: str = "utf-8") -> str:
 def one_line(text: str) -> str:
     """Text as `printable` gives it, with every run of white space as one space."""
     return printable(" ".join(text.split()))
+
+
+def slug(label: str) -> str:
+    """At most 60 characters that any file system takes as a name; different labels may give the same."""
+    return re.sub(r"[^\w.=-]+", "_", label)[:60].strip("_.-") or "run"

@@ -1,6 +1,6 @@
 """Which of sparse_training's experiments `reproduce` runs on digits: an ablation, and a transplant of each network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sparse_training.runs.config import Config
     from sparse_training.sweeps import Sweep
+    from sparse_training.sweeps.plan import Treatment
     from sparse_training.transplant import Cell
-    from sparse_training.transplant.sources import SourceRun
 
 PRESETS = {"mlp": "digits-mlp", "cnn": "digits-cnn"}
 ABLATION = "scratch"
@@ -51,8 +51,7 @@ class Digits:
 
         for model in PRESETS:
             check_variants(self._sweep(model), self.workers)
-        sources = [source for model in PRESETS for source in self.sources(model)]
-        check_plan(sources, cells(), self._place("transplant"), self.workers)
+        check_plan(self._transplants(), self.workers)
 
     def arms(self) -> list[Trained]:
         """The arms of all models, trained or not."""
@@ -79,46 +78,40 @@ class Digits:
         return arms
 
     def ledgers(self) -> list[str]:
-        """The ledgers of the arms, relative to `out`."""
-        ledgers = [self._sweep(model).settings.ledger for model in PRESETS]
-        return [ledger.relative_to(self.out).as_posix() for ledger in ledgers]
+        """The ledgers of arms and transplants, relative to `out`."""
+        sweeps = [*(self._sweep(model) for model in PRESETS), self._transplants()]
+        return [sweep.settings.ledger.relative_to(self.out).as_posix() for sweep in sweeps]
 
-    def train_sources(self, advance: Advance) -> None:
-        """Train the sources of the transplants."""
-        self._run_cells([], partial(advance, "training sources"))
+    def folders(self) -> list[Path]:
+        """The folders of all runs, made or not."""
+        return [*(arm.path for arm in self.arms()), *(job.folder for job in self._transplants().jobs)]
 
     def transplant(self, advance: Advance) -> Rows:
-        """Train the cells, and sources that are missing; returns the rows of `run_cells`, whose source is the model."""
-        return self._run_cells(cells(), partial(advance, "transplanting"))
-
-    def _run_cells(self, chosen: "Sequence[Cell]", done: Callable[[int, int], object]) -> Rows:
+        """Train sources and cells; returns the rows of `run_cells`, whose source is the model."""
         from sparse_training.transplant.experiment import run_cells
 
         return run_cells(
-            [source for model in PRESETS for source in self.sources(model)],
-            chosen,
+            self._sources(),
+            cells(),
             self._place("transplant"),
+            seeds=range(self.seeds),
             workers=self.workers,
-            done=done,
+            progress=partial(advance, "transplanting"),
         )
 
-    def sources(self, model: str) -> "Sequence[SourceRun]":
-        """The runs from which the starts of a model come, trained or not."""
+    def _sources(self) -> "list[Treatment]":
+        """The runs from which the starts of each model come."""
         from sparse_training.transplant.sources import planned
 
-        config = self._config(model).with_set([f"mask.density={DENSITIES[model]}", f"method={METHOD}"])
-        return planned(model, config, range(self.seeds), self._place("transplant"))
-
-    def cell_folders(self) -> list[Path]:
-        """The folders of all cells, once the sources are trained."""
-        from sparse_training.transplant.sources import cell_folder
-
         return [
-            cell_folder(source, cell, self._place("transplant"))
-            for model in PRESETS
-            for source in self.sources(model)
-            for cell in cells()
+            planned(model, self._config(model).with_set([f"mask.density={density}", f"method={METHOD}"]))
+            for model, density in DENSITIES.items()
         ]
+
+    def _transplants(self) -> "Sweep":
+        from sparse_training.transplant.plan import sweep_of
+
+        return sweep_of(self._sources(), cells(), self._place("transplant"), range(self.seeds))
 
     def _sweep(self, model: str) -> "Sweep":
         from sparse_training.ablation import ABLATIONS, sweep_of

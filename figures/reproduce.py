@@ -101,8 +101,7 @@ def reproduce(out: Path, settings: Settings, *, force: bool = False, workers: in
     digits = Digits(out, settings.device, settings.seeds, workers)
     folder = Folder(out, asdict(settings), force)
     digits.check()
-    folder.add(FILES, [source.folder for model in PRESETS for source in digits.sources(model)])
-    folder.add(digits.ledgers(), [arm.path for arm in digits.arms()])
+    folder.add([*FILES, *digits.ledgers()], digits.folders())
     with progress() as bars:
         task = bars.add_task("proving", total=None)
 
@@ -115,8 +114,6 @@ def reproduce(out: Path, settings: Settings, *, force: bool = False, workers: in
         geometry = _geometry(out / "phase" / "geometry.npz", advance)
         _solve(out / "problems", settings.bench, workers, advance)
         arms = digits.train_arms(advance)
-        digits.train_sources(advance)
-        folder.add(runs=digits.cell_folders())
         transplants = digits.transplant(advance)
         advance("drawing", 0, 1)
         findings, tables = _tabulate(out, diagrams, geometry, arms, transplants)

@@ -37,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
     from commons.cli import progress
     from commons.files import output_directory, output_file, write_csv, write_text
     from commons.tables import aligned
+    from commons.text import slug
     from sparse_training.ablation import ABLATIONS, ablate, sweep_of, train_variants
-    from sparse_training.runs.address import slug
     from sparse_training.training.loop import PreemptedError
     from sparse_training.tuning import SEEDS, tuned
 

@@ -1,6 +1,7 @@
 """`transplant`: sparse runs that start from chosen masks, signs and magnitudes of source runs, compared with them.
 
-Every run has a folder of its own; the same command again goes on from what is there.
+The runs are those of a sweep in the folder OUT, whose ledger, OUT/ledger.jsonl, has a line for each finished one; the
+same command again goes on from what is there.
 """
 
 import argparse
@@ -15,8 +16,8 @@ from commons.cli import Parser, wrote
 from sparse_training.commands.train import add_trust, trusted
 
 if TYPE_CHECKING:
+    from sparse_training.sweeps.plan import Treatment
     from sparse_training.transplant import Cell
-    from sparse_training.transplant.sources import SourceRun
 
 
 def register(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -72,13 +73,13 @@ def run(args: argparse.Namespace) -> int:
     sources = _sources(args)
     cells = _cells(args, sources)
     with progress() as bar:
-        task = bar.add_task("runs", total=len(sources) * (1 + len(cells)))
+        task = bar.add_task("runs", total=None)
 
         def show(finished: int, total: int) -> None:
             bar.update(task, completed=finished, total=total)
 
         try:
-            rows = run_cells(sources, cells, args.out, workers=args.workers, done=show)
+            rows = run_cells(sources, cells, args.out, seeds=range(args.seeds), workers=args.workers, progress=show)
         except PreemptedError as stopped:
             print(stopped, file=sys.stderr)
             return os.EX_TEMPFAIL
@@ -89,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _sources(args: argparse.Namespace) -> "list[SourceRun]":
+def _sources(args: argparse.Namespace) -> "list[Treatment]":
     from sparse_training.runs.config import Config
     from sparse_training.transplant.sources import given, planned
 
@@ -103,11 +104,11 @@ def _sources(args: argparse.Namespace) -> "list[SourceRun]":
     for text, (name, settings) in zip(args.method, asked, strict=True):
         config = base.with_set([f"method={name}", f"mask.density={args.density}", *args.set, *settings])
         label = name if names.count(name) == 1 else text  # two settings of one method are two sources
-        found += planned(label, config, range(args.seeds), args.out)
+        found.append(planned(label, config))
     return found
 
 
-def _cells(args: argparse.Namespace, sources: "list[SourceRun]") -> "list[Cell]":
+def _cells(args: argparse.Namespace, sources: "list[Treatment]") -> "list[Cell]":
     from sparse_training.transplant import Cell, paper_cells
 
     epochs = min(source.config.epochs for source in sources)

@@ -35,6 +35,11 @@ class Network:
         """θ of the masked weights, by parameter name from input to output."""
         return {name: self.state[name] for name in self.masks or ()}
 
+    def digest(self) -> str:
+        """SHA-256 in hexadecimal of the names, shapes, types and bytes of all tensors and masks."""
+        tensors = {STATE + name: value for name, value in self.state.items()}
+        return tensor_files.digest_of(tensors | {MASK + name: mask for name, mask in (self.masks or {}).items()}, {})
+
 
 def save_network(
     path: str | Path, state: Mapping[str, Tensor], masks: Masks | None = None, *, layout: str = "dense", **info: Any

@@ -9,7 +9,6 @@ from torch.nn.functional import cross_entropy
 
 from commons.files import read_json, write_json
 from commons.parallel import run_jobs
-from sparse_training.runs.address import network_digest
 from sparse_training.runs.run import Run
 from sparse_training.sharpness.operator import HessianOperator
 from sparse_training.sharpness.power import power_iteration
@@ -41,7 +40,7 @@ def largest_of_run(folder: Path, device: str = "cpu") -> Mapping[str, Any]:
     from the seed of the run.
     """
     run, file = Run(folder), folder / FILE
-    digest = network_digest(run.network())
+    digest = run.network().digest()
     if file.exists() and (known := read_json(file)).get("network") == digest:
         return known
     samples = run.config.data.load(device=device).samples("train")

@@ -27,7 +27,7 @@ METRICS = (
     "density",
     "sign_passes",
 )
-FLIPS = ("weights", "active", "zero", "compared", "flipped", "flips")  # counts of weights, summed over the layers
+FLIPS = ("weights", "active", "zero", "compared", "flipped", "flips", "same")  # counts, summed over the layers
 STARTS = ("redrawn_signs", "redrawn_magnitudes", "final_signs")  # of runs that start from another run
 NAMES = (*METRICS, *FLIPS, *STARTS, "settled", "lambda_max", "seconds")
 FUNCTIONS: dict[str, Callable[..., float]] = {"abs": abs, "log": math.log, "sqrt": math.sqrt, "max": max, "min": min}
@@ -36,9 +36,9 @@ FUNCTIONS: dict[str, Callable[..., float]] = {"abs": abs, "log": math.log, "sqrt
 def numbers(record: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, float | None]:
     """The numbers of a run in a ledger, by the names in `NAMES`, and its derived columns; None for what it lacks.
 
-    flipped: active weights whose sign differs from the first one, of those `compared`. flips: changes of sign in all
-    epochs. settled: the epoch after which fewer than 1 % flip. final_signs: share of the active weights that start with
-    the last sign of the run that they start from. seconds: of training.
+    flipped, same: active weights with the opposite of their first sign, or with that sign, of those `compared`. flips:
+    changes of sign in all epochs. settled: the epoch after which fewer than 1 % flip. final_signs: share of the active
+    weights that start with the last sign of the run that they start from. seconds: of training.
     """
     flips, sharpness = record["flips"], record["sharpness"]
     found: dict[str, float | None] = {**dict.fromkeys(NAMES), **(record["metrics"] or {})}

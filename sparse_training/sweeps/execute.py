@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from sparse_training.sweeps.job import Ending, Job, adopted, done, thin
 from sparse_training.sweeps.ledger import Ledger
 from sparse_training.sweeps.plan import Plan, Treatment
 from sparse_training.training.loop import preemption
+from sparse_training.transplant.origin import Origin, address_of_given, determined
 
 ATTEMPTS = 3  # a run whose worker dies this often without an epoch in between is given up
 BUSY_SECONDS = 5.0  # until a run that another process trains is looked at again
@@ -38,8 +39,13 @@ class Settings:
 
 def jobs_of(plan: Plan, settings: Settings, ledger: Ledger) -> list[Job]:
     """All runs of a plan, in the order in which they are made: every treatment with the first seed, then the second."""
-    jobs = [_job(plan, treatment, seed, settings, ledger) for seed in plan.seeds for treatment in plan.treatments]
-    sources = {job.source for job in jobs}
+    jobs = [
+        _job(plan, treatment, seed, settings, ledger)
+        for seed in plan.seeds
+        for treatment in plan.treatments
+        if treatment.has(seed)
+    ]
+    sources = _sources(jobs)
     return [replace(job, keep="all") if job.address in sources else job for job in jobs]
 
 
@@ -47,21 +53,21 @@ def _job(plan: Plan, treatment: Treatment, seed: int, settings: Settings, ledger
     config = replace(treatment.config, seed=seed)
     if not config.engine.threads:
         config = replace(config, engine=replace(config.engine, threads=settings.threads))
-    digest, source = _digest(config, ledger), None
-    origins = ["", ""]  # of this seed's run, and of that with seed 0
-    if treatment.source is not None:
-        from sparse_training.transplant.cell import Cell
-
-        source = _job(plan, treatment.source, seed, settings, ledger)
-        choices = Cell.parse(treatment.start).choices
-        origins = [json.dumps([name, *choices]) for name in (source.address, source.treatment)]
+    digest, origin = _digest(config, ledger), None
+    texts = ["", ""]  # what this seed's run starts from, and that with seed 0
+    if treatment.source is not None and treatment.start is not None:
+        source, given = _job(plan, treatment.source, seed, settings, ledger), treatment.source.given.get(seed)
+        name = address_of_given(given) if given else source.address
+        texts = [json.dumps([each, *determined(treatment.start)]) for each in (name, source.treatment)]
+        folder = str(given or source.folder)
+        origin = Origin(name, folder, source.toml, given is not None, treatment.start, treatment.beside)
     return Job(
-        address=address(config, digest, origins[0]),
+        address=address(config, digest, texts[0]),
         sweep=plan.name,
         arm=treatment.arm,
         point=treatment.point,
         seed=seed,
-        treatment=address(replace(config, seed=0), digest, origins[1]),
+        treatment=address(replace(config, seed=0), digest, texts[1]),
         toml=config.to_toml(),
         epochs=config.epochs * config.method.cycles(config.mask.density),
         digest=digest,
@@ -70,10 +76,13 @@ def _job(plan: Plan, treatment: Treatment, seed: int, settings: Settings, ledger
         keep=settings.keep,
         sharpness=plan.sharpness,
         processes=settings.processes,
-        source=source.address if source else "",
-        source_toml=source.toml if source else "",
-        start=treatment.start,
+        origin=origin,
     )
+
+
+def _sources(jobs: Iterable[Job]) -> set[str]:
+    """Addresses of the runs from which others start."""
+    return {job.origin.source for job in jobs if job.origin}
 
 
 def _digest(config: Config, ledger: Ledger) -> str:
@@ -109,9 +118,7 @@ class Sweep:
 
     def finished(self) -> set[str]:
         """Addresses of the runs that the ledger has."""
-        return {
-            job.address for job in self.jobs if any(done(line, job.sharpness) for line in self.ledger.at(job.address))
-        }
+        return {job.address for job in self.jobs if any(done(line, job) for line in self.ledger.at(job.address))}
 
     def left(self) -> list[Job]:
         """Jobs that are neither in the ledger nor running nor given up nor needless, each address once."""
@@ -140,7 +147,7 @@ class Sweep:
                 self._submit(executor)
                 look(self)
                 if not self.running and not self.left():
-                    for source in {job.source for job in self.jobs if job.source}:
+                    for source in _sources(self.jobs):
                         thin(self.settings.out / "runs" / source, self.settings.keep)
                     return True
                 if asked.is_set() or (until is not None and time.time() >= until):
@@ -154,8 +161,10 @@ class Sweep:
 
     def _begin(self) -> None:
         """Say in the ledger what the plan's table is, and give what the ledger has already its name and its place."""
-        first = [job for job in self.jobs if job.seed == self.plan.seeds[0]]
-        treatments = [[job.arm, dict(job.point), job.treatment] for job in first]
+        treatments = []
+        for job in self.jobs:
+            told = [job.arm, dict(job.point), job.treatment]
+            treatments += [told] if told not in treatments else []
         header = self.plan.header("resolved" if self._needless else "") | {"treatments": treatments}
         if self.ledger.sweeps().get(self.plan.name) != header:
             self.ledger.append(header)
@@ -168,7 +177,11 @@ class Sweep:
         now = time.monotonic()
         left = self.left() if free else []
         coming = {*(job.address for job in left), *self.running}  # a run waits for its source
-        ready = [job for job in left if self._not_before.get(job.address, 0) <= now and job.source not in coming]
+        ready = [
+            job
+            for job in left
+            if self._not_before.get(job.address, 0) <= now and (not job.origin or job.origin.source not in coming)
+        ]
         executor.submit(ready[:free])
         self.running |= {job.address: job for job in ready[:free]}
 

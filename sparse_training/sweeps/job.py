@@ -19,6 +19,7 @@ from sparse_training.sweeps.ledger import RUN, Ledger, Record
 if TYPE_CHECKING:
     from sparse_training.runs.config import Config
     from sparse_training.runs.run import Run
+    from sparse_training.transplant.origin import Origin
 
 KEEP = ("all", "last", "none")
 
@@ -42,8 +43,7 @@ class Job:
     treatment: the address that the run would have with seed 0, which all seeds of a treatment share. toml: the complete
     configuration. epochs: of the whole run. out: folder of the run folders. keep: what stays of the run's folder, one
     of `KEEP`. sharpness: training images for λ_max, 0 for none. processes: of torchrun, 1 for none.
-    source: address of the run that this one starts from, "" for none; source_toml: its configuration; start: what is
-    taken from it, as `transplant.Cell.parse` reads.
+    origin: the run that this one starts from, None for none.
     """
 
     address: str
@@ -60,9 +60,7 @@ class Job:
     keep: str = "all"
     sharpness: int = 0
     processes: int = 1
-    source: str = ""
-    source_toml: str = ""
-    start: str = ""
+    origin: "Origin | None" = None
 
     @property
     def folder(self) -> Path:
@@ -78,9 +76,13 @@ def configuration_of(job: Job) -> "Config":
     return Config.from_tree(from_toml(job.toml, job.address))
 
 
-def done(record: Record, sharpness: int) -> bool:
-    """Whether a line says all that is asked: a diverged run has no sharpness."""
-    return not sharpness or record["diverged"] is not None or (record["sharpness"] or {}).get("samples") == sharpness
+def done(record: Record, job: Job) -> bool:
+    """Whether a line says all that a job asks: of a diverged run nothing more can be said."""
+    beside = job.origin.beside if job.origin else ()
+    if not (job.sharpness or beside) or record["diverged"] is not None:
+        return True
+    measured = not job.sharpness or (record["sharpness"] or {}).get("samples") == job.sharpness
+    return measured and all(cell.text in record["start"].get("differs", {}) for cell in beside)
 
 
 def perform(job: Job) -> tuple[Ending, str]:
@@ -104,7 +106,7 @@ def perform(job: Job) -> tuple[Ending, str]:
 
 def adopted(job: Job, ledger: Ledger) -> bool:
     """Whether the ledger has the run; where it has it under the name of another sweep or arm, it gets ours too."""
-    lines = [line for line in ledger.at(job.address) if done(line, job.sharpness)]
+    lines = [line for line in ledger.at(job.address) if done(line, job)]
     own = {"sweep": job.sweep, "arm": job.arm, "point": dict(job.point)}
     if lines and not any(own.items() <= line.items() for line in lines):
         ledger.append({**lines[0], **own})
@@ -127,12 +129,12 @@ def _record(job: Job) -> Record:
     from sparse_training.runs.run import Run
     from sparse_training.sweeps.addresses import RESULTS_VERSION, changed
     from sparse_training.training.loop import NonFiniteError
+    from sparse_training.transplant.origin import make_start, told_of_start
 
     config, diverged = configuration_of(job), None
     job.folder.parent.mkdir(parents=True, exist_ok=True)
-    start = _start(job) if job.source else None
-    if start is not None:
-        config = replace(config, start=str(start))
+    if job.origin is not None:
+        config = replace(config, start=str(make_start(job.origin, job.address, job.folder)))
     try:
         _train(job, config)
     except NonFiniteError as error:
@@ -152,7 +154,7 @@ def _record(job: Job) -> Record:
         "point": dict(job.point),
         "seed": job.seed,
         "treatment": job.treatment,
-        "start": _transplant(job, run) if start is not None and diverged is None else None,
+        "start": told_of_start(job.origin, job.folder) if job.origin and diverged is None else None,
         "settings": {key: value for key, value in changed(config).items() if key not in ("source", "start")},
         "data": {"name": config.data.name, "digest": job.digest},
         "diverged": diverged,
@@ -166,37 +168,6 @@ def _record(job: Job) -> Record:
             "measuring": round(time.perf_counter() - begun, 2),
         },
     }
-
-
-def _start(job: Job) -> Path:
-    """The file of the network that the run starts from, made from the run of its source, which is trained if needed."""
-    from sparse_training.runs.config import Config
-    from sparse_training.runs.run import Run
-    from sparse_training.runs.toml import from_toml
-    from sparse_training.training.many import train_one
-    from sparse_training.transplant.cell import Cell
-    from sparse_training.transplant.experiment import write_start
-    from sparse_training.transplant.sources import start_file
-
-    source = Config.from_tree(from_toml(job.source_toml, job.source))
-    folder, path = Path(job.out) / job.source, start_file(job.folder)
-    if not path.exists():
-        train_one(source, folder)
-        write_start(Cell.parse(job.start), Run(folder, source.code), path)
-    return path
-
-
-def _transplant(job: Job, run: "Run") -> dict[str, Any]:
-    """Numbers of signs and magnitudes that were drawn anew, and the share of signs that are the source's last."""
-    from sparse_training.runs.checkpoint import load_network
-    from sparse_training.runs.run import Run
-    from sparse_training.signs import agreement
-    from sparse_training.transplant.sources import start_file
-
-    start, last = load_network(start_file(job.folder)), Run(Path(job.out) / job.source, run.trust).network()
-    counts = {key: start.info[key] for key in ("redrawn_signs", "redrawn_magnitudes")}
-    final_signs = agreement(start.weights(), last.weights(), start.masks, last.masks)
-    return {"source": job.source, "taken": job.start, **counts, "final_signs": final_signs}
 
 
 def _train(job: Job, config: "Config") -> None:
@@ -244,11 +215,14 @@ def _flips(folder: Path) -> dict[str, Any]:
 
     table = flip_table(history_of(folder))
     layers = {
-        row.layer: [row.weights, row.active, row.zero, row.since_init.active, row.since_init.flipped, row.cumulative]
+        row.layer: [
+            *(row.weights, row.active, row.zero),
+            *(row.since_init.active, row.since_init.flipped, row.cumulative, row.since_init.same),
+        ]
         for row in table.rows
         if row.epoch == table.epochs[-1]
     }
-    columns = ["weights", "active", "zero", "compared", "flipped", "flips"]
+    columns = ["weights", "active", "zero", "compared", "flipped", "flips", "same"]
     return {"columns": columns, "layers": layers, "settled": table.settling()}
 
 

@@ -119,7 +119,9 @@ def _without_repetitions(lines: Iterable[Record]) -> list[Record]:
 
 
 def _measured(line: Record) -> int:
-    return sum(value is not None for value in line.values())
+    """How much a line says; of a start also how many others it was compared with."""
+    compared = (line.get("start") or {}).get("differs", ())
+    return sum(value is not None for value in line.values()) + len(compared)
 
 
 def _checksum(record: Mapping[str, Any]) -> str:

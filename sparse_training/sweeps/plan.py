@@ -1,10 +1,13 @@
 """What a sweep is to do: treatments, that is arms at the points of their grids, each with every seed, and a table."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from sparse_training.runs.config import Config
+from sparse_training.methods import Static
+from sparse_training.runs.config import Config, SignInitSettings
+from sparse_training.transplant.cell import Cell
 
 Point = dict[str, Any]
 
@@ -14,14 +17,23 @@ class Treatment:
     """An arm at one point of its grid.
 
     point: the grid's settings there, and `preset` where there are several. source, start: for an arm whose runs start
-    from those of another arm with the same seed, that one and what is taken from it, as `transplant.Cell.parse` reads.
+    from those of another arm with the same seed, that one and what is taken from it. beside: other starts from the same
+    source, of which the ledger is to say in how many signs they differ from this one. given: for a source whose runs
+    are there already, the folders of these by seed.
     """
 
     arm: str
     point: Point
     config: Config
     source: "Treatment | None" = None
-    start: str = ""
+    start: Cell | None = None
+    beside: tuple[Cell, ...] = ()
+    given: Mapping[int, Path] = field(default_factory=dict)
+
+    def has(self, seed: int) -> bool:
+        """Whether it can be run with a seed: one that starts from given runs needs that of the seed."""
+        given = self.source.given if self.source else self.given
+        return not given or seed in given
 
     @property
     def label(self) -> str:
@@ -61,6 +73,11 @@ class Plan:
             "columns": dict(self.columns),
             "stop": stop,
         }
+
+
+def begun_elsewhere(config: Config) -> Config:
+    """The configuration of a source as that of a run that begins from its network, under the mask of that start."""
+    return replace(config, method=Static(), mask=replace(config.mask, file=""), sign_init=SignInitSettings())
 
 
 def label(arm: str, point: Mapping[str, Any]) -> str:

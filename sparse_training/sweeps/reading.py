@@ -25,7 +25,8 @@ from sparse_training.runs.config import PRESETS, VARIANTS, Config, presets
 from sparse_training.runs.toml import Tree, from_toml, parse_settings
 from sparse_training.runs.trust import Trust, check_trusted
 from sparse_training.sweeps.columns import NAMES, Formula, names_of
-from sparse_training.sweeps.plan import Plan, Point, Treatment
+from sparse_training.sweeps.plan import Plan, Point, Treatment, begun_elsewhere
+from sparse_training.transplant.cell import Cell
 
 KEYS = ("preset", "seeds", "against", "metric", "margin", "sharpness", "base", "arms", "grid", "columns")
 
@@ -123,18 +124,17 @@ class _Reader:
 
     def transplanted(self, arm: str, own: Any, source: Treatment) -> list[Treatment]:
         """An arm whose runs start from those of a source: a static mask, and otherwise the source's settings."""
-        from sparse_training.transplant.cell import Cell
-
-        start = own.get("start", "")
-        if not isinstance(start, str) or Cell.parse(start).other_run:
-            refuse(f"arms.{arm}.start", start, "a text such as mask=learned,signs=epoch:10,magnitudes=random")
+        text = own.get("start", "")
+        start = Cell.parse(text) if isinstance(text, str) else None
+        if start is None or start.other_run:
+            refuse(f"arms.{arm}.start", text, "a text such as mask=learned,signs=epoch:10,magnitudes=random")
         settings, grid = self._split(arm, {key: value for key, value in own.items() if key not in ("from", "start")})
-        static = {"method": "static", "mask": {"file": ""}}
+        base = begun_elsewhere(source.config)
         return [
             Treatment(
                 arm,
                 {**source.point, **point},
-                _configured(arm, source.config, [static, settings, self.trusted(point)]),
+                _configured(arm, base, [settings, self.trusted(point)]),
                 source,
                 start,
             )

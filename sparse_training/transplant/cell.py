@@ -7,6 +7,7 @@ from commons.checks import choice, number, refuse
 SIGNS = ("init", "final", "random", "epoch:K", "perturbed:Q", "run:PATH")
 MAGNITUDES = ("init", "learned", "random", "constant")
 REST = ("init", "learned")
+CHOICES = ("mask", "signs", "magnitudes", "rest")
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,18 @@ class Cell:
             key, equals, value = part.strip().partition("=")
             if not equals:
                 refuse("cell", text, "a list such as mask=learned,signs=epoch:10,magnitudes=random")
-            fields[choice("cell field", key, ("mask", "signs", "magnitudes", "rest", "label"))] = value
+            fields[choice("cell field", key, (*CHOICES, "label"))] = value
         return cls(**fields)
 
     @property
     def choices(self) -> tuple[str, str, str, str]:
         """All that determines the start besides the source; label does not matter."""
         return self.mask, self.signs, self.magnitudes, self.rest
+
+    @property
+    def text(self) -> str:
+        """The choices as `parse` reads them."""
+        return ",".join(f"{key}={value}" for key, value in zip(CHOICES, self.choices, strict=True))
 
     @property
     def early_epoch(self) -> int | None:

@@ -18,9 +18,11 @@ from figures.tables import read_table
 from figures.transplant import transplant_figure
 from sparse_training import __main__ as training
 from sparse_training.runs.config import Config
+from sparse_training.sweeps.job import perform
 from sparse_training.training.loop import train
 from sparse_training.transplant import Cell
-from sparse_training.transplant.experiment import train_cell, train_source
+from sparse_training.transplant.experiment import run_cells
+from sparse_training.transplant.plan import sweep_of
 from sparse_training.transplant.report import write_report
 from sparse_training.transplant.sources import given
 
@@ -132,8 +134,10 @@ def test_what_signs_and_transplant_write_is_drawn(tmp_path: Path, capsys: pytest
     assert (tmp_path / "signs.v2.png").exists()
 
     cells = [Cell(label="final signs")]
-    (source,) = given([tmp_path / "other"])
-    rows = [train_source(source), train_cell(source, cells[0], tmp_path / "cells")]
+    sources = given([tmp_path / "other"])
+    for job in sweep_of(sources, cells, tmp_path / "cells").jobs:
+        perform(job)
+    rows = run_cells(sources, cells, tmp_path / "cells")
     write_report(rows, cells, 1.0, "command", tmp_path / "report")
     assert main(["transplant", str(tmp_path / "report.csv")]) == 0
     assert str(tmp_path / "report.png") in capsys.readouterr().out

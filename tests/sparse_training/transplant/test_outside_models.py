@@ -6,8 +6,10 @@ import pytest
 
 from sparse_training.__main__ import parser
 from sparse_training.runs.run import Run
+from sparse_training.sweeps.job import Ending, perform
 from sparse_training.transplant import Cell
-from sparse_training.transplant.experiment import train_cell
+from sparse_training.transplant.experiment import run_cells
+from sparse_training.transplant.plan import sweep_of
 from sparse_training.transplant.sources import given
 
 OWN = '''
@@ -70,8 +72,10 @@ def go_through(name, source, tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     run = Run(out, trust=True)
     assert all(name in printed for name in run.masks())
-    (given_source,) = given([out], trust=[f"{name}:network"])
-    row = train_cell(given_source, Cell(signs="epoch:1"), tmp_path / "cells")
+    sources, cells = given([out], trust=[f"{name}:network"]), [Cell(signs="epoch:1")]
+    (job,) = sweep_of(sources, cells, tmp_path / "cells").jobs
+    assert perform(job) == (Ending.DONE, "")
+    (_, row) = run_cells(sources, cells, tmp_path / "cells")
     assert row["density"] == run.masks().density
     return run
 
