@@ -11,6 +11,7 @@ from sparse_training.losses import cross_entropy, token_losses
 from sparse_training.masks import make_masks
 from sparse_training.models import GPT
 from sparse_training.models.decoder import TokenLosses, of_tokens
+from sparse_training.models.sampling import continued
 from sparse_training.reparam import sparsify
 from sparse_training.sharpness import HessianOperator, layer_eigenvalues, max_eigenvalue
 
@@ -228,3 +229,16 @@ def test_kinds_are_blocks_of_the_hessian() -> None:
     single = layer_eigenvalues(model, cross_entropy, batch(), masks, tol=1e-4)
     for kind, pair in pairs.items():
         assert pair.value >= max(own.value for name, own in single.items() if f"{kind}." in name) * (1 - 1e-3)
+
+
+def test_text_is_continued_by_the_seed_and_the_likeliest_byte_at_temperature_zero() -> None:
+    model, start = grown(), torch.tensor([1, 2, 3])
+    found = continued(model, start, 20, context=8, seed=1)
+    assert torch.equal(found[:3], start)
+    assert torch.equal(found, continued(model, start, 20, context=8, seed=1))
+    assert not torch.equal(found, continued(model, start, 20, context=8, seed=2))
+    likeliest = continued(model, start, 20, context=8, temperature=0)
+    for end in range(4, 23):
+        assert int(likeliest[end]) == int(model.eval()(likeliest[None, max(0, end - 8) : end])[0, -1].argmax())
+    with pytest.raises(InputError, match="tokens='none'"):
+        continued(model, torch.tensor([], dtype=torch.int64), 3)
