@@ -98,3 +98,25 @@ def test_matrices_alone_decay_and_the_head_is_masked_on_request(tmp_path: Path) 
     assert all((decays[id(p)] > 0) == (p.ndim > 1) for p in model.parameters())
     train(configured("mask.density=0.1", 'mask.include=["*"]', "epochs=1"), tmp_path / "run")
     assert "head.weight" in Run(tmp_path / "run").masks()
+
+
+@pytest.mark.parametrize("model", ["gpt", "gpt_tied"])
+def test_embedding_and_head_are_masked_on_request_tied_or_not(model: str, tmp_path: Path) -> None:
+    settings = (f"model={model}", 'mask.include=["*", "embedding.weight"]', "mask.density=0.3", "reparam=sign-in")
+    train(configured(*settings, "epochs=1"), tmp_path / "run")
+    run = Run(tmp_path / "run")
+    masks, network = run.masks(), run.model()
+    assert ("embedding.weight" in masks, "head.weight" in masks) == (True, model == "gpt")
+    assert not bool(network.get_parameter("embedding.weight")[~masks["embedding.weight"]].any())
+    tied = network.get_parameter("head.weight") is network.get_parameter("embedding.weight")
+    assert tied == (model == "gpt_tied")
+
+
+def test_a_preset_on_python_text_takes_a_text_of_the_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from sparse_training.__main__ import parser
+
+    (tmp_path / "text").write_text("".join(f"line {index} of a text\n" for index in range(500)))
+    arguments = ["train", "--preset", "text-gpt", "--data", str(tmp_path / "text"), "--out", str(tmp_path / "run")]
+    assert parser().execute([*arguments, "--set", *SMALL, "epochs=1", "engine.device=cpu"]) == 0
+    assert "bits per byte" in capsys.readouterr().out
+    assert Run(tmp_path / "run").config.data.name == "text"
