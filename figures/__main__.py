@@ -24,7 +24,7 @@ def _reproduce(args: argparse.Namespace) -> None:
 def _explore(args: argparse.Namespace) -> None:
     from figures.explorer import write_explorer
 
-    write_explorer(Path(args.out))
+    write_explorer(Path(args.out), None if args.run_folder is None else Path(args.run_folder))
     print(f"explorer: {args.out}, a page for any browser")
 
 
@@ -97,6 +97,8 @@ def register_explorer(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add `explorer`."""
     text = "write a page for the browser on which every flow of the single neuron is dragged and compared"
     command = commands.add_parser("explorer", help=text, description=text)
+    help_of_run = "folder of a run, whose signs become a second tab"
+    command.add_argument("run_folder", nargs="?", metavar="RUN", help=help_of_run)
     command.add_argument("--out", default="explorer.html", help="file to write")
     command.set_defaults(run=_explore)
 

@@ -23,7 +23,7 @@ def joined(name: str, data: Mapping[str, Any] | None = None) -> str:
 
     page = part("page.html")
     if data is not None:
-        page = page.replace("<script ", f"{embedded(data)}\n<script ", 1)
+        page = page.replace("</body>", f"{embedded(data)}\n</body>")
     page = LINK.sub(lambda found: f"<style>\n{part(found[1])}</style>", page)
     scripts = "".join(part(address).replace('"use strict";\n', "", 1) for address in SCRIPT.findall(page))
     if scripts:

@@ -43,7 +43,7 @@ function extended({ points, end, betas }, time) {
   return [...points, ...Array.from({ length: more }, (_, i) => ({ ...last, t: last.t + (time - last.t) * (i + 1) / more }))];
 }
 
-function drawPanel(ink, [left, top, width, height], { title, curves, floor }, time, colours, lowest) {
+function drawPanel(ink, [left, top, width, height], { title, curves, floor, unit = "flow time" }, time, colours, lowest) {
   const values = curves.flatMap(({ line, dots }) => [...line, ...dots].map(([, value]) => value)).filter(Number.isFinite);
   let low = Math.max(-1e3, Math.min(floor ?? Infinity, ...values)), high = Math.min(1e3, Math.max(...values));
   if (high - low < 1e-9) [low, high] = [low - 0.5 * (floor === undefined), high + 0.5];
@@ -56,8 +56,8 @@ function drawPanel(ink, [left, top, width, height], { title, curves, floor }, ti
   for (const value of new Set(ticks)) {
     ink.text(left - 5, place([0, value])[1], short(value), { fill: colours.quiet, size: 10.5, align: "right" });
   }
-  ink.within([left - 3, top - 3, width + 6, height + 6], () => curves.forEach(({ colour, dash, line, dots }) => {
-    ink.path(line.map(place), { stroke: colour, width: 1.8, dash });
+  ink.within([left - 3, top - 3, width + 6, height + 6], () => curves.forEach(({ colour, dash, line, dots, width: thick = 1.8 }) => {
+    ink.path(line.map(place), { stroke: colour, width: thick, dash });
     if (dots.length < 2) return;
     ink.path(dots.map(place), { stroke: colour, width: 0.8, alpha: 0.6 });
     if (width / dots.length > 2.5) dots.map(place).forEach(([x, y]) => ink.dot(x, y, 2, { fill: colour, alpha: 0.9 }));
@@ -67,12 +67,12 @@ function drawPanel(ink, [left, top, width, height], { title, curves, floor }, ti
   for (const t of [0, time / 2, time]) {
     ink.text(left + t / time * width, top + height + 11, short(t), { fill: colours.quiet, size: 10.5, align: "center" });
   }
-  ink.text(left + width * 0.75, top + height + 11, "flow time", { fill: colours.quiet, size: 10.5, align: "center" });
+  ink.text(left + width * 0.75, top + height + 11, unit, { fill: colours.quiet, size: 10.5, align: "center" });
 }
 
 // The names of curves at their right ends, moved apart where they would overlap.
 function drawLabels(ink, curves, place, [left, top, width, height], colours) {
-  const ends = curves.map(({ label, colour, line }) => ({ label, colour, y: place(line.at(-1))[1] }));
+  const ends = curves.filter(({ label, line }) => label && line.length).map(({ label, colour, line }) => ({ label, colour, y: place(line.at(-1))[1] }));
   ends.sort((first, second) => first.y - second.y);
   ends.forEach((end, i) => { end.y = Math.max(end.y, i ? ends[i - 1].y + 11 : top + 2); });
   const over = Math.max(0, (ends.at(-1)?.y ?? 0) - top - height);
