@@ -104,11 +104,26 @@ def summary_strip(verdicts: Sequence[str]) -> str:
 
 
 def claims_table(rows: Rows, evidence: Sequence[Evidence], numbers: Numbers) -> str:
-    """The claims with their verdicts as badges and links to what they rest on; on a phone each is a card."""
-    lines = []
-    for row, found in zip(rows, evidence, strict=True):
-        values = {key: plain(cell(value)) for key, value in row.items()} | {"verdict": badge(row["verdict"])}
-        lines.append({**values, "evidence": numbers.links(found)})
+    """The claims with their verdicts as badges and links to what they rest on; on a phone each is a card.
+
+    What was published stands below the claim, and the rung and the seeds that it would need beside the measurement.
+    """
+
+    def small(text: object, before: str = "") -> str:
+        return f"<small>{before}{plain(cell(text))}</small>" if text not in (None, "", "–") else ""
+
+    lines = [
+        {
+            "claim": f"<span>{plain(str(row['claim']))}</span>{small(row['published'], 'Paper: ')}",
+            "verdict": badge(row["verdict"]),
+            "measured": small(row.get("rung"))
+            + plain(cell(row["measured"]))
+            + small(row.get("seeds to resolve it"), "seeds to resolve it: "),
+            "elsewhere": plain(cell(row.get("elsewhere", "–"))),
+            "evidence": numbers.links(found),
+        }
+        for row, found in zip(rows, evidence, strict=True)
+    ]
     return _table(lines, "claims")
 
 

@@ -172,7 +172,7 @@ def test_the_page_asks_for_nothing_and_complains_of_nothing(
                 tab.look(width, dark=dark)
                 for k in range(tab.evaluate("PRESETS.length")):
                     tab.evaluate(f"showPreset({k}); draw()")
-                    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+                    assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
         assert tab.complaints == []
         assert tab.requests == [file.resolve().as_uri()]
 
