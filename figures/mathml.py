@@ -17,7 +17,16 @@ SIGNS = {
     "ge": "≥", "le": "≤", "ne": "≠", "cdot": "·", "partial": "∂", "to": "→", "infty": "∞", "pm": "±", "sum": "∑",
     "int": "∫", "in": "∈", "sim": "∼", "ll": "≪", "gg": "≫", "nabla": "∇", "angle": "∠", "leftarrow": "←", "|": "‖",
 }  # fmt: skip
-BREAK_BEFORE = ("=", "<", ">", "+", "-", *(rf"\{name}" for name in ("ge", "le", "ne", "to", "leftarrow", "ll", "gg")))
+BREAK_BEFORE = (
+    "=",
+    "<",
+    ">",
+    "+",
+    "-",
+    "/",
+    r"\cdot",
+    *(rf"\{name}" for name in ("ge", "le", "ne", "to", "leftarrow", "ll", "gg")),
+)
 FUNCTIONS = ("sin", "cos", "sinh", "cosh", "tanh", "ln", "exp")
 RELATIONS = {"==": "=", "<": "<", ">": ">", "<=": "≤", ">=": "≥"}
 
