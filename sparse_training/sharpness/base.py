@@ -1,5 +1,6 @@
 """What every solver stands on: a symmetric linear map that counts its products."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +50,11 @@ class SymmetricOperator(ABC):
             refuse("A v", "nan or inf", "finite", "the loss or its derivatives overflow here")
         return image
 
-    def rounding(self, v: Tensor, size: float) -> float:
-        """Estimate ‖A v − (A v in float64)‖ for v, where ‖A v‖ is about `size`; 0 where A is exact."""
+    def rounding(self, v: Tensor, size: float, most: float = math.inf) -> float:
+        """Estimate ‖A v − (A v in float64)‖ for v, where ‖A v‖ is about `size`; 0 where A is exact.
+
+        most: above it the estimate is of no use, and infinity may be returned without any work.
+        """
         return 0.0
 
     def in_float64(self, v: Tensor) -> Tensor:

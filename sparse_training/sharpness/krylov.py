@@ -50,17 +50,19 @@ class Krylov:
         self.beta, self.steps, self.exhausted = 0.0, 0, False
         self.betas: list[float] = []
         self.restarted = False
+        self._fresh = False  # just restarted: the next image has a part along every vector kept
 
     def grow(self) -> None:
-        """One product; two passes of Gram-Schmidt against the whole basis."""
+        """One product; two passes of Gram-Schmidt, the first of which needs only the vectors that T couples to."""
         j = self.steps
         q = self._basis[j]
         image = self.sign * (self.operator @ q)
         self.T[j, j] = float(q.double() @ image.double())
-        basis = self._basis[: j + 1]
-        for _ in range(2):
+        coupled = 0 if self._fresh else max(j - 1, 0)
+        for basis in (self._basis[coupled : j + 1], self._basis[: j + 1]):
             image = image - basis.T @ (basis @ image)
-        self.beta = float(image.double().norm())
+        self._fresh = False
+        self.beta = float(torch.linalg.vector_norm(image, dtype=torch.float64))
         self.steps += 1
         scale = float(np.linalg.norm(self.T[: self.steps, : self.steps]))
         self.exhausted = self.beta <= FLOOR[self.operator.dtype] * scale
@@ -99,11 +101,13 @@ class Krylov:
         self.T[:] = 0
         self.T[range(keep), range(keep)] = ritz.values[:keep]
         self.T[keep, :keep] = self.T[:keep, keep] = coupling
-        self.steps, self.restarted = keep, True
+        self.steps, self.restarted, self._fresh = keep, True, True
 
     def _push(self, vector: Tensor) -> None:
         if self._rows == len(self._basis):
-            more = min(max(8, self._rows), self.capacity + 1 - self._rows)
-            self._basis = torch.cat([self._basis, self._basis.new_empty(more, self._basis.shape[1])])
+            rows = min(max(8, 2 * self._rows), self.capacity + 1)
+            wider = self._basis.new_empty(rows, self._basis.shape[1])  # untouched rows cost neither time nor memory
+            wider[: self._rows] = self._basis
+            self._basis = wider
         self._basis[self._rows] = vector
         self._rows += 1

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from commons.checks import choice, number, refuse
+from sparse_training.seeding import generator
 from sparse_training.sharpness import products
 from sparse_training.sharpness.additive import Answered, Law, spread
 from sparse_training.sharpness.base import SymmetricOperator
@@ -40,7 +41,9 @@ WAYS: dict[tuple[str, str], Callable[[Piece, Tensors, Tensors], Product]] = {
 }
 
 # Most samples a piece where nothing else is asked: on a CPU, fewer than 500 cost up to 40 % more; more save nothing.
-CHUNK = 1024
+# Where memory is short, a piece that is rebuilt takes a fourth of it, or what SMALL samples take, and kept graphs the
+# rest.
+CHUNK, SMALL = 1024, 256
 # As many on the devices on which products are forward over reverse: enough to fill them.
 FORWARD_CHUNK = {"cuda": 8192}
 # With up to FEW samples rounding is measured on all of them. With more it is measured on the STRATUM whose outputs
@@ -48,10 +51,13 @@ FORWARD_CHUNK = {"cuda": 8192}
 # of it and be none of these: so it was in 1 of 520 networks of up to 600 samples, with 2e-4 of λ_max. Hence what is
 # measured counts MARGIN times, and never less than UNSEEN of λ_max.
 FEW, STRATUM, MARGIN, UNSEEN = 1024, 32, 10, 1e-4
-# Graphs that a product forward over reverse holds at most: values and their derivatives along v, forth and back.
-FORWARD_GRAPHS = 2
+# Most numbers in the network's outputs on all samples that are kept from the gradient: 4 MiB in float32.
+KEPT = 2**20
 # Samples whose graph is measured to tell what all of them would take.
 PROBE = 16
+# The peak of a product over the graph of a gradient: its own tensors take almost as much again, 1.8 times on ResNet-20,
+# and so do, forward over reverse, the derivatives along v.
+OF_A_PRODUCT = 2
 
 
 class HessianOperator(SymmetricOperator):
@@ -67,8 +73,8 @@ class HessianOperator(SymmetricOperator):
         curvature: "hessian", or "gauss-newton" for Σ Jᵀ (∂²loss/∂output²) J / N (Schraudolph 2002).
         graph: "kept" for the whole life of the operator (two gradients a product); "rebuilt" at each (three, memory for
             one chunk); "forward": forward over reverse, anew at each; "linearized": forward over reverse, linearized
-            once; "compiled": forward over reverse through torch.compile; "auto": kept if it fits in `memory`, else
-            rebuilt, but forward on cuda, for which the convolutions of reverse over reverse are of unusual shapes.
+            once; "compiled": forward over reverse through torch.compile; "auto": kept as far as `memory` allows and
+            rebuilt beyond, but forward on cuda, where the convolutions of reverse over reverse are of unusual shapes.
         chunk: samples differentiated at once; None chooses.
         memory: bytes that graphs may take; None for half of what is free.
         dtype: torch.float32 or float64; None for that of the weights.
@@ -106,7 +112,9 @@ class HessianOperator(SymmetricOperator):
         if graph != "auto" and (curvature, graph) not in WAYS:
             refuse("graph", graph, f"offered for curvature={curvature!r}", 'use "kept" or "rebuilt"')
         self._model, self._loss, self._group = model, loss, group
-        self._again = 0.0  # gradients of work in `rounding` and `in_float64`
+        self._again = 0.0  # gradients of work that is neither the first gradient nor a product
+        # Where graphs are rebuilt: the samples for whose graphs there is room, and those whose graphs are kept for it.
+        self._room = self._kept = 0
         self._constants = {
             name: self._placed(tensor).clone()
             for name, tensor in (*model.named_parameters(), *model.named_buffers())
@@ -130,40 +138,55 @@ class HessianOperator(SymmetricOperator):
 
         A gradient in float64 counts as two.
         """
-        return 1.0 + self._again + self.products * (2.0 if self.graph in ("kept", "linearized") else 3.0)
+        anew = 0.0 if self.graph in ("kept", "linearized") else 1 - self._kept / self.samples
+        return 1.0 + self._again + self.products * (2.0 + anew)
+
+    def spend(self, gradients: float) -> None:
+        """Count work that was done for this operator elsewhere, in gradients over all samples."""
+        self._again += gradients
+
+    @property
+    def divisible(self) -> bool:
+        """Whether some of the samples can be looked at apart: they do not see each other, and one process has them."""
+        return self._group is None and self._independent
 
     def carrying(self, share: float) -> int:
-        """Return how many samples carry that share of Σ‖∂loss/∂output‖; all of them, if samples see each other."""
-        if self._group is not None or not self._independent:
-            return self.samples
+        """Return how many samples, taken by ‖∂loss/∂output‖, carry that share of its sum."""
         carried = self._pull.double().sort(descending=True).values.cumsum(0)
         return min(1 + int((carried < share * carried[-1]).sum()), self.samples)
 
     def hardest(self, n: int) -> "HessianOperator":
         """Return the operator on the n samples with the largest ‖∂loss/∂output‖, which carry most of a trained H."""
+        return self._on(torch.topk(self._pull, n).indices)
+
+    def drawn(self, n: int, seed: int) -> "HessianOperator":
+        """Return the operator on n samples drawn at random, whose mean loss estimates that of all."""
+        return self._on(torch.randperm(self.samples, generator=generator(seed, "drawn"))[:n].to(self.device))
+
+    def _on(self, rows: Tensor) -> "HessianOperator":
         part = copy.copy(self)
-        part._batches = self._picked(torch.topk(self._pull, n).indices)
-        part.samples, part.products = n, 0
-        part.graph = self.graph if self.graph in ("rebuilt", "forward") else "kept"
+        part._batches = self._picked(rows)
+        part.samples, part.products, part._again = len(rows), 0, 0.0
+        part.graph, part._room = (self.graph if self.graph in ("rebuilt", "forward") else "kept"), 0
         with evaluation(self._model):
             part._products = part._differentiate()
         return part
 
-    def rounding(self, v: Tensor, size: float) -> float:
+    def rounding(self, v: Tensor, size: float, most: float = math.inf) -> float:
         """Estimate ‖H v − (H v in float64)‖, with a margin, on the samples that round worst and some others.
 
-        It is infinite where there are so few samples that all can be asked.
+        It is infinite where all samples are to be asked instead: where they are few, or where no estimate from some of
+        them could be as small as `most`.
         """
         if self.dtype == torch.float64:
             return 0.0
-        if self.samples <= FEW or not self._independent:
+        if self.samples <= FEW or UNSEEN * size > most or not self._independent:
             return math.inf
         worst, others = self._by_rounding()
         some = others[spread(len(others), STRATUM).to(others.device)]
-        total = torch.zeros(self.size, dtype=torch.float64, device=self.device)
-        for rows, times in ((worst, 1.0), (some, len(others) / max(len(some), 1))):
-            batches = self._picked(rows)
-            total += times * (self._anew(torch.float64, batches, v) - self._anew(self.dtype, batches, v))
+        times = len(others) / max(len(some), 1)
+        weighted = [*self._cut(self._picked(worst), 1.0), *self._cut(self._picked(some), times)]
+        total = self._anew(torch.float64, weighted, v) - self._anew(self.dtype, weighted, v)
         self._again += 9 * (len(worst) + len(some)) / self.samples
         found = MARGIN * float((self._summed(total) / self._divisor).norm())
         return max(found, UNSEEN * size)
@@ -177,7 +200,7 @@ class HessianOperator(SymmetricOperator):
             if not isinstance(output, Tensor):
                 return order[:STRATUM], order[STRATUM:]
             differences.append((output - exact).reshape(len(output), -1).norm(dim=1))
-        self._again += 1
+        self._again += 2 / 3 if self._answers else 1
         if (apart := torch.cat(differences)).shape == order.shape:
             order = apart.argsort(descending=True, stable=True)
         return order[:STRATUM], order[STRATUM:]
@@ -185,17 +208,20 @@ class HessianOperator(SymmetricOperator):
     def in_float64(self, v: Tensor) -> Tensor:
         """H v over all samples in float64."""
         self._again += 6
-        return self._summed(self._anew(torch.float64, self._batches, v)) / self._divisor
+        return self._summed(self._anew(torch.float64, self._cut(self._batches, 1.0), v)) / self._divisor
 
     def gradient_in_float64(self) -> Tensor:
         """∂L/∂θ over all samples in float64, (size,)."""
         self._again += 2
-        return self._summed(self._anew(torch.float64, self._batches, None)) / self._divisor
+        return self._summed(self._anew(torch.float64, self._cut(self._batches, 1.0), None)) / self._divisor
 
     def outputs(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the network's output and the targets of each piece, without a graph."""
-        for batch in chunks(self._batches, self.chunk):
+        """Yield the network's output and the targets of each piece, without a graph; those of the gradient are kept."""
+        for index, batch in enumerate(chunks(self._batches, self.chunk)):
             x, y = (self._placed(part) for part in batch)
+            if self._answers:
+                yield self._answers[index], y
+                continue
             with evaluation(self._model):
                 output = self._at_leaves(x)
             yield output, y
@@ -211,6 +237,9 @@ class HessianOperator(SymmetricOperator):
 
     def _product(self, v: Tensor) -> Tensor:
         tangents = self.coordinates.tensors(v)
+        if len(self._products) == 1 and self._divisor == 1 and self._group is None:  # nothing to sum in float64
+            with evaluation(self._model):
+                return self.coordinates.vector(self._products[0](tangents))
         total = torch.zeros(self.size, dtype=torch.float64, device=self.device)
         with evaluation(self._model):
             for product in self._products:
@@ -220,23 +249,30 @@ class HessianOperator(SymmetricOperator):
     def _in(self, dtype: torch.dtype) -> "HessianOperator":
         """Return this operator in another precision, to evaluate pieces with and not for its own products."""
         part = copy.copy(self)
-        part.dtype, part.coordinates = dtype, self.coordinates.to(dtype)
+        part.dtype, part.coordinates, part._answers = dtype, self.coordinates.to(dtype), []
         part._constants = {name: part._placed(tensor) for name, tensor in self._constants.items()}
         return part
 
-    def _anew(self, dtype: torch.dtype, batches: list[Batch], v: Tensor | None) -> Tensor:
-        """The samples' summed part of H v, or of the gradient for None, in a precision; the sum is (size,) float64."""
+    def _cut(self, batches: list[Batch], times: float) -> list[tuple[Batch, float]]:
+        """Pieces that count `times`, half as large as usual, for a precision twice as wide."""
+        return [(batch, times) for batch in chunks(batches, max(1, self.chunk // 2))]
+
+    def _anew(self, dtype: torch.dtype, weighted: list[tuple[Batch, float]], v: Tensor | None) -> Tensor:
+        """Σ times · (summed part of H v, or of the gradient for None) over (batch, times), in a precision.
+
+        The sum is (size,) float64.
+        """
         part = self._in(dtype)
         leaves, way = part.coordinates.values, WAYS[self.curvature, "forward" if self.graph == "forward" else "rebuilt"]
         total = torch.zeros(self.size, dtype=torch.float64, device=self.device)
         with evaluation(self._model):
-            for batch in chunks(batches, max(1, self.chunk // 2)):
+            for batch, times in weighted:
                 piece = part._piece(batch)
                 if v is None:
                     parts = products.gradient(piece.objective(leaves), leaves, create_graph=False)
                 else:
                     parts = way(piece, leaves, ())(part.coordinates.tensors(v))
-                total += part.coordinates.vector(parts)
+                total += times * part.coordinates.vector(parts)
         return total
 
     def _picked(self, rows: Tensor) -> list[Batch]:
@@ -260,10 +296,15 @@ class HessianOperator(SymmetricOperator):
 
         checked: whether to hold each piece to the law of additive.py, with the samples `others`.
         """
-        leaves, way = self.coordinates.values, WAYS[self.curvature, self.graph]
+        leaves, self._kept = self.coordinates.values, 0
         total = torch.zeros(self.size + 4, dtype=torch.float64, device=self.device)
         made, pulls, weighted = [], [], False
+        answers: list[Tensor] = []
+        numbers = 0.0
         for x, y in chunks(self._batches, self.chunk):
+            keep = self.graph == "rebuilt" and self._kept + len(x) <= self._room
+            self._kept += len(x) if keep else 0
+            way = WAYS[self.curvature, "kept" if keep else self.graph]
             piece = self._piece((x, y))
             output = piece.output(leaves)
             loss, weight = piece.part(output)
@@ -271,6 +312,8 @@ class HessianOperator(SymmetricOperator):
             slopes = products.gradient(loss, inputs, create_graph=way is products.kept)
             slope = slopes[: len(leaves)]
             pulls.append(_pull(slopes[len(leaves) :], len(x)))
+            numbers += output.numel() if isinstance(output, Tensor) else math.inf
+            answers = [*answers, output.detach()] if numbers <= KEPT else []
             total[0] += loss.detach()
             if weight is not None:
                 total[1] += weight
@@ -292,6 +335,7 @@ class HessianOperator(SymmetricOperator):
         self._refuse_faults(*(bool(fault) for fault in total[2:4]))
         self.value, self.gradient = float(total[0]), total[4:].to(self.dtype)
         self._pull = torch.cat(pulls) if pulls else torch.zeros(0, device=self.device)
+        self._answers = answers
         return made
 
     def _refuse_faults(self, loss: bool, network: bool) -> None:
@@ -322,7 +366,7 @@ class HessianOperator(SymmetricOperator):
         return tensor.detach().to(self.device, dtype)
 
     def _choose_graph(self, memory: int | None, chunked: bool) -> None:
-        """Kept where the graphs of all samples fit in memory, else rebuilt with as many samples as fit.
+        """Keep the graphs of all samples where they fit in memory, else of as many as fit, and rebuild the others.
 
         On the devices of FORWARD_CHUNK it is forward if each operator of the network can be differentiated so. chunked:
         whether the size of a chunk was asked for.
@@ -330,17 +374,31 @@ class HessianOperator(SymmetricOperator):
         if not self._batches:
             self.graph = "kept"
             return
-        x, y = (part[:PROBE] for part in self._batches[0])
-        piece, leaves = self._piece((x, y)), self.coordinates.values
-        each = graph_bytes(lambda: products.gradient(piece.objective(leaves), leaves)) / len(x)
+        few = self._batches[0][0][:PROBE], self._batches[0][1][:PROBE]
+        each = self._bytes_a_sample(few)
         limit = available(self.device) // 2 if memory is None else memory
-        if self.device.type in FORWARD_CHUNK and self.curvature == "hessian" and _has_forward(piece, leaves):
+        fit = int(limit / each)
+        forward = self.device.type in FORWARD_CHUNK and self.curvature == "hessian"
+        if forward and _has_forward(self._piece(few), self.coordinates.values):
             self.graph, most = "forward", self.chunk if chunked else FORWARD_CHUNK[self.device.type]
-            self.chunk = max(1, min(most, int(limit / (FORWARD_GRAPHS * each))))
+            self.chunk = max(1, min(most, fit))
             return
-        self.graph = "kept" if each * count(self._batches) <= limit else "rebuilt"
+        self.graph = "kept" if count(self._batches) <= fit else "rebuilt"
         if self.graph == "rebuilt":
-            self.chunk = max(1, min(self.chunk, int(limit / each)))
+            self.chunk = max(1, min(self.chunk, fit, max(fit // 4, SMALL)))
+            self._room = max(0, fit - self.chunk)
+
+    def _bytes_a_sample(self, few: Batch) -> float:
+        """About what the graph of one sample's gradient and a product on it take, without what all samples share."""
+        x, y = few
+        leaves, half = self.coordinates.values, len(x) // 2
+
+        def taken(n: int) -> int:
+            piece = self._piece((x[:n], y[:n]))
+            return graph_bytes(lambda: products.gradient(piece.objective(leaves), leaves))
+
+        grown = taken(len(x)) - (taken(half) if half else 0)
+        return OF_A_PRODUCT * max(1.0, grown / (len(x) - half))
 
     @torch.no_grad()
     def _at_leaves(self, x: Tensor) -> Tensor:

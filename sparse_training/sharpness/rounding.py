@@ -30,7 +30,7 @@ def with_rounding(operator: SymmetricOperator, pair: Eigenpair, tol: float) -> E
 
 def _measured(operator: SymmetricOperator, pair: Eigenpair, tol: float) -> Eigenpair:
     target, floor = tol * abs(pair.value), FLOOR[operator.dtype] * abs(pair.value)
-    estimate = operator.rounding(pair.vector, abs(pair.value))
+    estimate = operator.rounding(pair.vector, abs(pair.value), NEAR * target)
     if not estimate:  # an exact operator
         return replace(pair, error=max(pair.error, floor))
     error = pair.error + estimate

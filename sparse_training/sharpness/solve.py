@@ -66,7 +66,7 @@ def max_eigenvalue(
 def largest(
     hessian: HessianOperator, start: Tensor | None = None, *, tol: float = 1e-3, seed: int = 0, max_products: int = 1000
 ) -> Eigenpair:
-    """Return λ_max by Lanczos after a look at the hardest samples; it counts all work since the operator was made.
+    """Return λ_max by Lanczos after a look at a few samples; it counts all work since the operator was made.
 
     Lanczos starts where those samples point, or at `start` if that is nearly the same direction. If the samples show no
     clear direction, it starts at `start`, or without one at the gradient, which leans to the top of the spectrum and
@@ -74,9 +74,9 @@ def largest(
     """
     seen = scout(hessian, seed)
     start = None if start is None else unit(hessian, start)
-    second, looked, noise = None, 0.0, 0.1
+    second, noise = None, 0.1
     if seen:
-        second, looked = seen.second, seen.gradient_equivalents
+        second = seen.second
         if start is None or abs(cosine(start, seen.direction)) < ALIGNED:
             start = seen.direction
         start = start / start.norm() + seen.beside
@@ -91,8 +91,7 @@ def largest(
         max_products=max(max_products - hessian.products, 1),
         second=second,
     )
-    spent = hessian.gradient_equivalents + looked
-    return replace(pair, hvps=hessian.products, gradient_equivalents=spent)
+    return replace(pair, hvps=hessian.products, gradient_equivalents=hessian.gradient_equivalents)
 
 
 def _agreed(first: Eigenpair, second: Eigenpair, tol: float) -> Eigenpair:

@@ -3,6 +3,7 @@
 Each space is labelled by its name; sharpness without a label is in θ.
 """
 
+import math
 from collections.abc import Mapping
 from functools import cached_property
 
@@ -38,9 +39,10 @@ class FactorOperator(SymmetricOperator):
         image, g = self.hessian @ (self.w * along_m + self.m * along_w), self.hessian.gradient
         return torch.cat([self.w * image + g * along_w, self.m * image + g * along_m])
 
-    def rounding(self, v: Tensor, size: float) -> float:
+    def rounding(self, v: Tensor, size: float, most: float = math.inf) -> float:
         along_m, along_w = v.chunk(2)
-        of_product = self._scale * self.hessian.rounding(self.w * along_m + self.m * along_w, size / self._scale)
+        of_theta, scale = self.w * along_m + self.m * along_w, self._scale
+        of_product = scale * self.hessian.rounding(of_theta, size / scale, most / scale)
         return of_product and of_product + float((self._gradient - self.hessian.gradient).abs().max())
 
     def in_float64(self, v: Tensor) -> Tensor:
@@ -71,9 +73,9 @@ class FlowOperator(SymmetricOperator):
     def _product(self, v: Tensor) -> Tensor:
         return self._root * (self.hessian @ (self._root * v))
 
-    def rounding(self, v: Tensor, size: float) -> float:
+    def rounding(self, v: Tensor, size: float, most: float = math.inf) -> float:
         largest = float(self._root.max())
-        return largest * self.hessian.rounding(self._root * v, size / largest)
+        return largest * self.hessian.rounding(self._root * v, size / largest, most / largest)
 
     def in_float64(self, v: Tensor) -> Tensor:
         root = self._root.double()

@@ -240,6 +240,17 @@ def test_memory_decides_between_kept_and_rebuilt(problems: SimpleNamespace) -> N
     assert (plenty.graph, little.graph) == ("kept", "rebuilt")
     assert little.chunk < 23
     assert (matrix_of(plenty) - matrix_of(little)).abs().max() <= 1e-13
+    some = HessianOperator(model, cross_entropy, data, memory=6_000, chunk=4)
+    assert some.graph == "rebuilt"
+    assert (matrix_of(plenty) - matrix_of(some)).abs().max() <= 1e-13
+    assert 2 < (some.gradient_equivalents - 1) / some.products < 3  # some graphs were kept, and some were not
+
+
+def test_what_all_samples_share_counts_once_in_the_memory_that_a_graph_is_expected_to_take() -> None:
+    wide = torch.nn.Sequential(torch.nn.Linear(500, 400), torch.nn.ReLU(), torch.nn.Linear(400, 3))
+    data = torch.randn(2000, 500), torch.randint(3, (2000,))
+    # 800 numbers a sample in the hidden layer's graph, a hundred times less than the weights' 200,000
+    assert HessianOperator(wide, cross_entropy, data, memory=2000 * 4 * 4 * 800).graph == "kept"
 
 
 def test_scipy_view(problems: SimpleNamespace) -> None:
