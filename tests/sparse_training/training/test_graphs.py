@@ -33,6 +33,13 @@ CASES |= {"layer rates": ["scaling=layer-rates", "scaling.first=2.0", "reparam=u
 CASES |= {"adamw": ["optimizer=adamw", "reparam=sign-in", "reparam.momentum=transport", "method=acdc"]}
 CASES |= {"nesterov, clip": ["optimizer.nesterov=true", "clip=0.5", "reparam=ham", "optimizer.weight_decay=1e-3"]}
 
+TEXT = ["data.name=python-text", "data.crops=24", "data.context=16", "data.test_crops=8", "batch_size=8", "model=gpt"]
+TEXT += ['mask.include=["blocks.*"]', "optimizer=adamw", "clip=1.0"]
+CASES |= {
+    "text, clocks": [*TEXT, "method=rigl", "method.every=2", "optimizer.clock=weight", "optimizer.grown_warm_up=2"]
+}
+CASES |= {"text, pieces": [*TEXT, "reparam=sign-in", "engine.accumulate=2"]}
+
 
 @pytest.mark.parametrize("case", CASES)
 def test_recorded_steps_are_those_of_operators_called_one_by_one(
@@ -50,7 +57,7 @@ def test_recorded_steps_are_those_of_operators_called_one_by_one(
     assert same(tmp_path / "one-by-one", tmp_path / "recorded")
 
 
-@pytest.mark.parametrize("case", ["adamw", "acdc sign-in", "rigl ham", "static pilot", "layer rates"])
+@pytest.mark.parametrize("case", ["adamw", "acdc sign-in", "rigl ham", "static pilot", "layer rates", "text, clocks"])
 def test_a_recorded_run_goes_on_bit_for_bit(
     digits: Callable[..., Config],
     same: Callable[[Path, Path], bool],

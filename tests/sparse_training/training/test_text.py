@@ -37,7 +37,9 @@ def test_a_run_says_bits_per_byte_and_what_it_read(tmp_path: Path) -> None:
     assert run.model()(tokens).shape == (1, 16, 256)
 
 
-@pytest.mark.parametrize("settings", [("reparam=sign-in",), ("method=rigl", "method.every=2")])
+@pytest.mark.parametrize(
+    "settings", [("reparam=sign-in",), ("method=rigl", "method.every=2", "optimizer.clock=weight")]
+)
 def test_a_run_goes_on_bit_for_bit(settings: tuple[str, ...], same: Same, tmp_path: Path) -> None:
     config = configured("mask.density=0.1", *settings)
     train(config, tmp_path / "whole")
