@@ -74,15 +74,15 @@ def with_csr(model: nn.Module, masks: Masks) -> nn.Module:
 
 def ways(name: str, sparsity: float, x: Tensor, folder: Path, onnx: bool) -> dict[str, Callable[[], object]]:
     """What computes the same network on the batch x, by name of the way; its outputs are compared first."""
-    channels, side = x.shape[1], x.shape[2]
-    model = models.build(name, in_channels=channels, image_size=side, num_classes=10, seed=0).eval()
     cuda = x.is_cuda
+    model = wide_mlp() if cuda else models.build(name, in_channels=3, image_size=32, num_classes=10, seed=0)
+    model = model.eval()
     masks = make_masks(model, 0.5 if cuda else 1 - sparsity, "random", "2:4" if cuda else "erk")
     held = Network(sparsify(model, masks).state_dict(), masks, {})
     if cuda:
         model, masks = model.half().to(x.device), masks.to(x.device)
         packed = copy.deepcopy(model)
-        semi_structured(packed, masks)
+        assert semi_structured(packed, masks)
         found: dict[str, Callable[[Tensor], Tensor]] = {"dense": model, "2:4": packed}
     else:
         found = {"dense": model, "CSR": with_csr(model, masks)}
@@ -95,6 +95,12 @@ def ways(name: str, sparsity: float, x: Tensor, folder: Path, onnx: bool) -> dic
         error = float((function(x) - right).abs().max())
         assert error <= (1e-2 if cuda else 1e-5) * max(1.0, float(right.abs().max())), (way, error)
     return {way: lambda function=function: function(x) for way, function in found.items()}  # type: ignore[misc]
+
+
+def wide_mlp() -> nn.Module:
+    """3072-1024-1024-10, whose hidden layers have sizes that torch's 2:4 kernels take."""
+    layers = [nn.Linear(3072, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, 10)]
+    return nn.Sequential(nn.Flatten(), *layers)
 
 
 def seconds(function: Callable[[], object], passes: int, device: torch.device) -> float:
@@ -142,7 +148,7 @@ def main() -> None:
     rows: list[dict[str, object]] = []
     told: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        for name in args.networks:
+        for name in args.networks if cpu else ["wide MLP"]:
             for batch in args.batches:
                 x = torch.randn(batch, 3, 32, 32, device=device, dtype=torch.float32 if cpu else torch.float16)
                 for sparsity in (*SPARSITIES, *OTHERS) if cpu else SPARSITIES[:1]:

@@ -1,5 +1,7 @@
 """`semi_structured`: lets torch's 2:4 kernels compute the linear layers of a network on a CUDA device."""
 
+import warnings
+
 import torch
 from torch import nn
 
@@ -30,7 +32,9 @@ def semi_structured(model: nn.Module, masks: Masks) -> list[str]:
             refuse("model", str(module.weight.device), "on a CUDA device, where torch has 2:4 kernels")
         check_2of4(mask)
         try:
-            weight = torch.sparse.to_sparse_semi_structured(module.weight * mask)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "The PyTorch API of SparseSemiStructuredTensor is in prototype")
+                weight = torch.sparse.to_sparse_semi_structured(module.weight * mask)
         except RuntimeError:  # a size or a type that the kernels do not have
             continue
         module.weight = nn.Parameter(weight, requires_grad=False)

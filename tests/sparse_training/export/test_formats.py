@@ -13,7 +13,7 @@ from commons import InputError
 from sparse_training import models
 from sparse_training.__main__ import parser
 from sparse_training.commands import export as command
-from sparse_training.export import FORMATS, dense_bytes, export, format_of, onnx_file, with_support
+from sparse_training.export import FORMATS, dense_bytes, export, format_of, onnx_file, semi_structured, with_support
 from sparse_training.masks import make_masks
 from sparse_training.reparam import sparsify
 from sparse_training.runs import Network, load_network
@@ -204,3 +204,30 @@ def test_mistakes_are_one_line(
     assert message in error
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_packed_kernels_are_refused_where_torch_has_none() -> None:
+    model = models.build("mlp")
+    masks = make_masks(model, 0.5, "random", "2:4")
+    with pytest.raises(InputError, match="model='cpu' is not on a CUDA device, where torch has 2:4 kernels"):
+        semi_structured(model, masks)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_packed_kernels_compute_what_the_network_does() -> None:
+    model = models.build("mlp", in_channels=3, image_size=32).half().cuda()
+    masks = make_masks(model, 0.5, "magnitude", "2:4")
+    sparsify(model, masks)
+    x = torch.randn(64, 3, 32, 32, device="cuda", dtype=torch.float16)
+    with torch.no_grad():
+        before = model(x)
+        assert semi_structured(model, masks) == []  # 300 and 100 units: no size that the kernels have
+        wide = nn.Linear(256, 128, bias=False).half().cuda()
+        own = make_masks(wide, 0.5, "magnitude", "2:4")
+        sparsify(wide, own)
+        y = torch.randn(64, 256, device="cuda", dtype=torch.float16)
+        dense = wide(y)
+        assert semi_structured(wide, own) == ["weight"]
+        assert torch.allclose(wide(y), dense, rtol=1e-2, atol=1e-2)
+    assert torch.equal(model(x), before)
