@@ -161,8 +161,8 @@ def main() -> None:
     write_csv(output_directory("out", args.out) / f"inference-speed-{device.type}.csv", rows)
     if cpu:
         written = f"--rounds {args.rounds} --threads {args.threads}{' --onnx' * args.onnx} --out {args.out}"
-        text = TEXT.format(threads=args.threads, rounds=args.rounds, told="\n".join(told), table=aligned(rows))
-        write_text(args.out / "inference-speed.md", f"{text}\nMade by `python -m benchmarks.inference {written}`.\n")
+        text = TEXT.format(threads=args.threads, rounds=args.rounds, told="\n".join(told), table=aligned(rows).rstrip())
+        write_text(args.out / "inference-speed.md", f"{text}\n\nMade by `python -m benchmarks.inference {written}`.\n")
 
 
 def crossing(name: str, batch: int, rows: list[dict[str, object]]) -> str:

@@ -160,7 +160,9 @@ def main() -> None:
     rows = [row for name in args.networks for density in args.densities for row in measure(name, density, args.rounds)]
     table = aligned(rows)
     print(table)
-    write_text(output_directory("out", args.out) / "training-memory.md", TEXT.format(**vars(args), table=table))
+    write_text(
+        output_directory("out", args.out) / "training-memory.md", TEXT.format(**vars(args), table=table.rstrip())
+    )
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ class TwoFactors(Reparam):
         if self.storage == "dense":
             return
         kinds = known_kinds(optimizer, "storage='active'")
-        if Kind.SHARED in kinds.values() or isinstance(optimizer, torch.optim.Muon):
+        if Kind.SHARED in kinds.values():
             name = type(optimizer).__name__
             refuse("optimizer", name, "one that treats each entry by itself, as storage='active' asks")
 

@@ -87,6 +87,7 @@ def test_running_sums_of_steps_are_the_places(places: set[int], size: int) -> No
     dense[0, sorted(places)] = 1 + np.arange(len(places))
     values, steps = onnx_file.steps_of(dense)
     assert steps.dtype == np.uint8
+    assert (steps[1:] > 0).all()  # no place twice
     back = np.zeros(size, np.float32)
     back[np.cumsum(steps, dtype=np.int64)] = values
     assert np.array_equal(back, dense[0])
