@@ -3,7 +3,7 @@
 
 let state = readAddress(location.hash);
 let scenes = [];
-let waiting = false;
+let waiting = false, writing = 0;
 const byId = id => document.getElementById(id);
 
 // What is drawn for each flow of the state.
@@ -51,7 +51,8 @@ function draw() {
     series.setAttribute("aria-label", `${scene.flow.title} in time: weights, loss${scene.flow.factors ? ", factors and β" : ""}.`);
     pane.querySelector("code").textContent = commandOf(i ? state.second : state.first);
   });
-  history.replaceState(null, "", writeAddress(state));
+  clearTimeout(writing); // browsers refuse an address that changes with every frame
+  writing = setTimeout(() => history.replaceState(null, "", writeAddress(state)), 200);
 }
 
 function onCanvas(canvas, paint) {
@@ -67,7 +68,7 @@ function onCanvas(canvas, paint) {
 // What the scene shows, in sentences; what stands between stars is bold.
 function inWords({ flow, other, extent, start: [a, w], ended, steps, decays }) {
   const exact = { recovers: "*recovers the teacher*", stuck: "*is stuck*", saddle: "*runs into the saddle*" }[fate(flow, a, w)];
-  const end = endOf(ended), last = ended.points.find(isTaught) ?? ended.points.at(-1), at = number => number.toFixed(2).replace("-", "−");
+  const end = endOf(ended, flow), last = ended.points.find(isTaught) ?? ended.points.at(-1), at = number => number.toFixed(2).replace("-", "−");
   const until = { recovers: `, there at t = ${short(last.t)}`, stuck: `, at rest at t = ${short(last.t)}` }[end] ?? "";
   const lines = [`From (${at(a)}, ${at(w)}) the flow ${exact}${until}.`];
   if (decays) lines[0] = flow.decays ? `${lines[0].slice(0, -1)} without decay; the basin drawn is that one.` : lines[0];

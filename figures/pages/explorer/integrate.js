@@ -126,9 +126,10 @@ function rest(flow, side, { a, w }) {
   return !flow.w.reachesZero && Math.abs(a * w) <= ARRIVED ? "stuck" : "";
 }
 
-// How a path ends for a reader: one that is within a thousandth of the teacher has recovered.
-function endOf({ points, end }) {
-  return end === "moving" && isTaught(points.at(-1)) ? "recovers" : end;
+// How a path ends for a reader: one that is within a thousandth of the teacher, or of rest below 0, has ended.
+function endOf({ points, end }, flow) {
+  const last = points.at(-1), resting = last.w < 0 && !flow.w.reachesZero && Math.abs(last.a * last.w) < 1e-3;
+  return end !== "moving" ? end : isTaught(last) ? "recovers" : resting ? "stuck" : end;
 }
 
 const isTaught = ({ a, w }) => w > 0 && Math.abs(a * w - 1) < 1e-3;

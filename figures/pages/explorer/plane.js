@@ -49,7 +49,7 @@ function drawPlane(ink, size, scene, colours) {
   });
   drawFrame(ink, size, scene.extent, place, colours);
   const { a, w } = scene.path.points.at(-1);
-  drawEnd(ink, endOf(scene.path), place(a, w), colours);
+  drawEnd(ink, endOf(scene.path, scene.flow), place(a, w), colours);
   const [x, y] = place(...scene.start);
   ink.dot(x, y, 8, { fill: colours.panel, stroke: colours.ink, width: 2.5 });
   ink.dot(x, y, 2.5, { fill: colours.ink });
@@ -61,9 +61,9 @@ function drawBasin(ink, { flow, other, extent }, place, colours) {
   const above = [...clipped(line), place(extent, far), place(-extent, far)];
   ink.path(above, { fill: colours.yes });
   if (other) {
-    const rest = edgePoints(other, extent).map(([a, w], i) => [a, Math.max(w, line[i][1])]);
-    ink.path([...clipped(line), ...clipped(rest).reverse()], { fill: colours.only, alpha: 0.45 });
-    ink.path(clipped(edgePoints(other, extent)), { stroke: colours.quiet, width: 1.2, dash: [5, 4] });
+    const theirs = edgePoints(other, extent), higher = theirs.map(([a, w], i) => [a, Math.max(w, line[i][1])]);
+    ink.path([...clipped(line), ...clipped(higher).reverse()], { fill: colours.only, alpha: 0.45 });
+    ink.path(clipped(theirs), { stroke: colours.quiet, width: 1.2, dash: [5, 4] });
   }
   ink.path(clipped(line), { stroke: colours.ink, width: 1.8 });
   const name = (a, w, words) => ink.text(...place(a * extent, w * extent), words,
@@ -74,7 +74,7 @@ function drawBasin(ink, { flow, other, extent }, place, colours) {
 
 // Arrows of equal length along the flow, on a grid that avoids the axes.
 function drawArrows(ink, { flow, extent }, place, colours) {
-  const count = 14, unit = 2 * extent / count;
+  const count = 14, unit = 2 * extent / count, lines = [];
   for (let i = 0; i < count; i++) {
     for (let j = 0; j < count; j++) {
       const a = (i + 0.5) * unit - extent, w = (j + 0.5) * unit - extent;
@@ -84,12 +84,12 @@ function drawArrows(ink, { flow, extent }, place, colours) {
       const speed = Math.hypot(toA, toW);
       if (!(speed > 1e-9 && speed < Infinity)) continue;
       const [x, y] = place(a, w), [dx, dy] = [toA / speed * 6, -toW / speed * 6];
-      ink.path([[x - dx, y - dy], [x + dx, y + dy]], { stroke: colours.ink, width: 1, alpha: 0.3 });
-      const head = [[x + dx - dx * 0.7 - dy * 0.4, y + dy - dy * 0.7 + dx * 0.4], [x + dx, y + dy],
-        [x + dx - dx * 0.7 + dy * 0.4, y + dy - dy * 0.7 - dx * 0.4]];
-      ink.path(head, { stroke: colours.ink, width: 1, alpha: 0.3 });
+      lines.push([[x - dx, y - dy], [x + dx, y + dy]]);
+      lines.push([[x + 0.3 * dx - 0.4 * dy, y + 0.3 * dy + 0.4 * dx], [x + dx, y + dy],
+        [x + 0.3 * dx + 0.4 * dy, y + 0.3 * dy - 0.4 * dx]]);
     }
   }
+  ink.paths(lines, { stroke: colours.ink, width: 1, alpha: 0.3 });
 }
 
 // The teacher's hyperbola aw = 1, w > 0.
