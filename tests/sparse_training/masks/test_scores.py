@@ -196,7 +196,7 @@ def test_weights_that_the_output_does_not_use_score_zero():
 @pytest.mark.parametrize("score", [score for score in SCORES if score not in PROBES])
 def test_masks_on_the_device_agree_with_those_on_the_cpu(score):
     # A probe trains, which makes a rounding of float32 grow until other weights rank first; one of float64 does not.
-    dtype = torch.float64 if score.startswith("probe") else torch.float32
+    dtype = torch.float64 if score in PROBES else torch.float32
     model = models.build("resnet20").to(dtype)
     batch = torch.rand(16, 3, 32, 32, dtype=dtype), torch.arange(16) % 10
     here = make_masks(model, 0.1, score, batch=batch)

@@ -30,6 +30,12 @@ CASES |= {
 CASES |= {f"static {reparam}": [f"reparam={reparam}"] for reparam in REPARAMS}
 CASES |= {f"scaling {name}": [f"scaling={name}", "reparam=ham", "method=set"] for name in SCALINGS}
 CASES |= {"layer rates": ["scaling=layer-rates", "scaling.first=2.0", "reparam=unit-speed"]}
+CASES |= {
+    f"active {name}": [f"reparam={name}", "reparam.storage=active"]
+    for name in REPARAMS
+    if "storage" in REPARAMS[name].__dataclass_fields__
+}
+CASES |= {"in pieces": ["engine.accumulate=2", "reparam=sign-in", "method=acdc"]}
 CASES |= {"adamw": ["optimizer=adamw", "reparam=sign-in", "reparam.momentum=transport", "method=acdc"]}
 CASES |= {"nesterov, clip": ["optimizer.nesterov=true", "clip=0.5", "reparam=ham", "optimizer.weight_decay=1e-3"]}
 
