@@ -9,7 +9,7 @@ from torch import Tensor
 
 from commons.checks import choice, refuse
 from sparse_training.reparam.factors import STORAGES, Factors
-from sparse_training.reparam.layer import Layer
+from sparse_training.reparam.layer import Groups, Layer
 from sparse_training.reparam.optimizer_states import Kind, known_kinds
 
 
@@ -20,12 +20,12 @@ class Reparam:
     is_chart: whether factors write θ; then `factors` gives a chart for each layer. leaves_zero: whether training can
     make a weight non-zero that is exactly 0. decay_share: θ decays as a plain weight would under weight decay λ when
     each factor decays with decay_share · λ; it is ½ for a product of two factors, and 0 where the reparametrization
-    lets θ decay itself, by the group's "theta_decay". layerwise: whether the optimizer steps each layer by itself,
-    followed by `after_layer`; it must then be attached. reads_gradient: whether `after_step` reads `.grad`, where it
-    then finds the gradients that the optimizer was given, even if the optimizer overwrites what it is given.
-    recordable: whether `after_step` and `after_layer` read nothing that changes but learning rates and tensors on the
+    lets θ decay itself, by the group's "theta_decay". layerwise: whether the optimizer steps layers apart from the
+    rest, followed by `after_layers`; it must then be attached. reads_gradient: whether `after_step` reads `.grad`,
+    where it then finds the gradients that the optimizer was given, even if the optimizer overwrites what it is given.
+    recordable: whether `after_step` and `after_layers` read nothing that changes but learning rates and tensors on the
     weights' device, wait for no number of theirs, and write into tensors that stay, so that a CUDA graph may record
-    them; where neither is overridden, there is nothing to say.
+    them; where none is overridden, there is nothing to say.
     """
 
     name: ClassVar[str]
@@ -59,6 +59,17 @@ class Reparam:
 
         before: a copy of its parameter before the step, which may be written to. group: the parameter group of it.
         """
+
+    def after_layers(
+        self, layers: Sequence[Layer], befores: Sequence[Tensor], optimizer: torch.optim.Optimizer, groups: Groups
+    ) -> None:
+        """Act on layers that were stepped together; by default `after_layer` acts on each.
+
+        On a CPU it is one layer at a time, and on cuda those of one parameter group. befores: a copy of each parameter
+        before the step, which may be written to. groups: as `groups_of` gives them.
+        """
+        for layer, before in zip(layers, befores, strict=True):
+            self.after_layer(layer, before, optimizer, groups[id(layer.parameters[0])])
 
     def speed(self, layer: Layer) -> Tensor:
         """g of the active weights, 1-d: by how much the flow dθ = −g ∇L dt is faster than the plain one; detached.
@@ -121,6 +132,6 @@ class TwoFactors(Reparam):
             refuse("optimizer", name, "one that treats each entry by itself, as storage='active' asks")
 
 
-def learning_rates(optimizer: torch.optim.Optimizer) -> dict[int, float | Tensor]:
-    """The learning rate of each parameter that the optimizer holds, by the parameter's `id`; a tensor is 0-d."""
-    return {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+def groups_of(optimizer: torch.optim.Optimizer) -> Groups:
+    """The parameter group of each parameter that the optimizer holds, by the parameter's `id`."""
+    return {id(parameter): group for group in optimizer.param_groups for parameter in group["params"]}

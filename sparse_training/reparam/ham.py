@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from commons.checks import number
-from sparse_training.reparam.base import Reparam, learning_rates
-from sparse_training.reparam.layer import Layer
+from sparse_training.reparam.base import Reparam, groups_of
+from sparse_training.reparam.layer import Layer, together
+from sparse_training.reparam.sharding import local
 
 LARGEST_EXPONENT = 5.0
 DECAYS = {"imagenet": 1e-3, "cifar100": 16e-3}
@@ -46,11 +47,19 @@ class HAM(Reparam):
         return 1 + self.alpha * layer.theta.detach()[layer.mask].abs()
 
     def after_step(self, layers: Sequence[Layer], optimizer: torch.optim.Optimizer) -> None:
-        rates = learning_rates(optimizer)
-        for layer in layers:
-            (theta,) = layer.parameters
-            if theta.grad is None:
-                continue
-            lr = rates[id(theta)]
-            exponent = theta.sign().mul_(theta.grad).mul_(-self.alpha * lr).sub_(self.decay * lr)
-            theta.mul_(exponent.clamp_(-LARGEST_EXPONENT, LARGEST_EXPONENT).exp_())
+        groups = groups_of(optimizer)
+        for part in together([layer for layer in layers if layer.parameters[0].grad is not None], groups):
+            lr = groups[id(part[0].parameters[0])]["lr"]
+            thetas = [local(layer.parameters[0].detach()) for layer in part]
+            gradients = [local(layer.parameters[0].grad) for layer in part]  # type: ignore[arg-type]
+            exponents = list(torch._foreach_sign(thetas))
+            torch._foreach_mul_(exponents, gradients)
+            of_lr = isinstance(lr, Tensor)  # then it is multiplied on the device, after the rest
+            torch._foreach_mul_(exponents, -self.alpha * (1.0 if of_lr else lr))
+            torch._foreach_sub_(exponents, self.decay * (1.0 if of_lr else lr))
+            if of_lr:
+                torch._foreach_mul_(exponents, lr)
+            torch._foreach_clamp_min_(exponents, -LARGEST_EXPONENT)
+            torch._foreach_clamp_max_(exponents, LARGEST_EXPONENT)
+            torch._foreach_exp_(exponents)
+            torch._foreach_mul_(thetas, exponents)

@@ -1,6 +1,7 @@
 """One masked weight of a network: where it lives, what the optimizer holds of it, and how it is kept on its mask."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from sparse_training.reparam.factors import Factors
 from sparse_training.reparam.optimizer_states import PER_WEIGHT, kinds_of
 from sparse_training.reparam.sharding import is_sharded, local, sharded_like, whole
 
+Groups = Mapping[int, dict[str, Any]]
+
 _WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -23,7 +26,7 @@ class Layer:
     name: of the parameter in the network. module, attribute: where it is found. mask: bool, of the weight's shape, on
     its device; `use_mask` writes into it. factors: the chart that writes it, None for a plain weight. others: the
     further names of a weight that several modules share. axes: which of its axes are outputs and inputs, as in
-    `masks.Matrix`.
+    `masks.Matrix`. words: where launches cost, the mask as integers 0 and 1, by dtype.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Layer:
     factors: Factors | None = None
     others: tuple[str, ...] = ()
     axes: str = USUAL
+    words: dict[torch.dtype, Tensor] = field(default_factory=dict, repr=False)
 
     @property
     def frozen(self) -> bool:
@@ -98,6 +102,8 @@ class Layer:
         local(self.mask).copy_(local(mask))
         if self.factors is not None and self.factors.mask is not self.mask:
             local(self.factors.mask).copy_(local(mask))
+        for word in self.words.values():
+            word.copy_(local(self.mask))
 
     def shard(self) -> None:
         """Shard the mask as the parameters are, where `fully_shard` has sharded these since.
@@ -107,7 +113,7 @@ class Layer:
         """
         if self.compact:
             refuse("storage", "active", "dense, as sharded factors are")
-        self.mask = sharded_like(self.mask, self.parameters[0])
+        self.mask, self.words = sharded_like(self.mask, self.parameters[0]), {}
         if self.factors is not None:
             self.factors.mask = self.mask
 
@@ -125,6 +131,45 @@ class Layer:
             if kind not in words:
                 words[kind] = local(self.mask).view(torch.int8).neg().to(kind)  # −1 has every bit set
             local(tensor.detach()).view(kind).bitwise_and_(words[kind])
+
+    def word(self, kind: torch.dtype) -> Tensor:
+        """The mask as integers 0 and 1 of a dtype, which is kept."""
+        if kind not in self.words:
+            self.words[kind] = local(self.mask).to(kind)
+        return self.words[kind]
+
+
+def launches_cost(tensor: Tensor) -> bool:
+    """Whether an operator on a small tensor costs its launch, so that it had better work on many of them at once."""
+    return tensor.is_cuda
+
+
+def hold(layers: Sequence[Layer], optimizer: torch.optim.Optimizer) -> None:
+    """`Layer.hold` for many layers; where launches cost, by products of the numbers' bits, as integers, with 0 or 1."""
+    by_kind: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
+    for layer in layers:
+        if not launches_cost(layer.mask):
+            layer.hold(optimizer)
+            continue
+        for tensor in () if layer.compact else (*layer.parameters, *layer.states(optimizer)):
+            kind = _WORDS[tensor.element_size()]
+            held, words = by_kind.setdefault(kind, ([], []))
+            held.append(local(tensor.detach()).view(kind))
+            words.append(layer.word(kind))
+    for held, words in by_kind.values():
+        torch._foreach_mul_(held, words)
+
+
+def together(layers: Sequence[Layer], groups: Groups) -> list[list[Layer]]:
+    """The layers of each parameter group where launches cost; elsewhere each by itself, which takes least memory.
+
+    groups: as `groups_of` gives them.
+    """
+    parts: dict[int, list[Layer]] = {}
+    for layer in layers:
+        first = layer.parameters[0]
+        parts.setdefault(id(groups[id(first)]) if launches_cost(first) else id(layer), []).append(layer)
+    return list(parts.values())
 
 
 @dataclass

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from commons.checks import number
-from sparse_training.reparam.base import TwoFactors, learning_rates
+from sparse_training.reparam.base import TwoFactors, groups_of
 from sparse_training.reparam.factors import Factors
 from sparse_training.reparam.layer import Layer
 from sparse_training.reparam.sign_in import Orbit, mean_beta
@@ -62,11 +62,11 @@ class PILoT(TwoFactors):
         return [Decaying(mask, self.beta, self.strength, self.storage) for mask in masks]
 
     def after_step(self, layers: Sequence[Layer], optimizer: torch.optim.Optimizer) -> None:
-        rates = learning_rates(optimizer)
+        groups = groups_of(optimizer)
         for layer in layers:
             assert isinstance(layer.factors, Decaying)
             for factor in layer.parameters:
-                factor.mul_((1 - rates[id(factor)] * layer.factors.strength).to(factor.dtype))
+                factor.mul_((1 - groups[id(factor)]["lr"] * layer.factors.strength).to(factor.dtype))
 
     def beta_of(self, layer: Layer) -> float:
         return mean_beta(layer)

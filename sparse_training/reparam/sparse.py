@@ -17,8 +17,8 @@ from torch.nn.utils import parametrize
 from commons.checks import InputError, refuse
 from sparse_training.masks import Masks
 from sparse_training.reparam import gradients
-from sparse_training.reparam.base import Reparam
-from sparse_training.reparam.layer import Layer
+from sparse_training.reparam.base import Reparam, groups_of
+from sparse_training.reparam.layer import Layer, hold, together
 from sparse_training.reparam.merging import merged, refresh_recurrent
 from sparse_training.reparam.optimizer_states import overwrites_gradients
 from sparse_training.reparam.scaling import Scaling
@@ -28,11 +28,10 @@ from sparse_training.reparam.stepping import (
     Named,
     Watch,
     check_groups,
-    groups_of,
     parameter_groups,
     put_gradients_aside,
     scale,
-    step_one_by_one,
+    step_in_parts,
     with_gradients,
 )
 
@@ -86,7 +85,8 @@ class Sparse:
         if self.reparam is None or self.reparam.recordable:
             return True
         kind = type(self.reparam)
-        return kind.after_step is Reparam.after_step and kind.after_layer is Reparam.after_layer
+        hooks = ("after_step", "after_layer", "after_layers")
+        return all(getattr(kind, name) is getattr(Reparam, name) for name in hooks)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -216,8 +216,7 @@ class Sparse:
         if (watch.stepped or not watch.hooked) and self.reparam is not None:
             self.reparam.after_step(_trained(held), optimizer)
         watch.stepped = False
-        for layer in held:
-            layer.hold(optimizer)
+        hold(held, optimizer)
 
     @torch.no_grad()
     def reset(self, optimizer: torch.optim.Optimizer | None = None) -> None:
@@ -322,11 +321,13 @@ class Sparse:
         if self.scaling is not None:
             watch.undo.push(scale(self.scaling, self._layers, held, groups))
         if self.reparam is not None and self.reparam.layerwise:
-            follow = self.reparam.after_layer
+            follow = self.reparam.after_layers
             watch.inside = True
             try:
-                undo = step_one_by_one(
-                    optimizer, held, lambda layer, old: follow(layer, old, optimizer, groups[id(layer.parameters[0])])
+                undo = step_in_parts(
+                    optimizer,
+                    together(held, groups),
+                    lambda layers, befores: follow(layers, befores, optimizer, groups),
                 )
             finally:
                 watch.inside = False

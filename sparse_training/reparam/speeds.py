@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparse_training.reparam.base import Reparam
+from sparse_training.reparam.base import Reparam, groups_of
 from sparse_training.reparam.sharding import whole
 from sparse_training.reparam.sparse import Sparse
-from sparse_training.reparam.stepping import groups_of
 
 QUANTILES = {"low": 0.05, "median": 0.5, "high": 0.95}
 MOST = 2**16  # weights of a layer that quantiles are taken over, evenly spread

@@ -1,4 +1,4 @@
-"""Around one step of an optimizer: learning rates and gradients of layers scaled, and layers stepped one by one."""
+"""Around one step of an optimizer: learning rates and gradients of layers scaled, and layers stepped apart."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from commons.checks import refuse
-from sparse_training.reparam.layer import Layer
+from sparse_training.reparam.layer import Groups, Layer, launches_cost
 from sparse_training.reparam.scaling import Scaling
+from sparse_training.reparam.sharding import is_sharded
 
 Group = dict[str, Any]
 Args = tuple[Any, ...]
@@ -45,8 +46,8 @@ class Watch:
         """
         parameters = [parameter for layer in layers for parameter in layer.parameters]
         self.lent = [(parameter, parameter.grad) for parameter in parameters if parameter.grad is not None]
-        for parameter, gradient in self.lent:
-            parameter.grad = gradient.clone()
+        for (parameter, _), copy in zip(self.lent, copies([gradient for _, gradient in self.lent]), strict=True):
+            parameter.grad = copy
 
     def take_back_gradients(self) -> None:
         """Put the gradients themselves back after the step."""
@@ -88,12 +89,7 @@ def put_gradients_aside(optimizer: torch.optim.Optimizer) -> ExitStack:
     return put_back
 
 
-def groups_of(optimizer: torch.optim.Optimizer) -> dict[int, Group]:
-    """The parameter group of each parameter that the optimizer holds, by the parameter's `id`."""
-    return {id(parameter): group for group in optimizer.param_groups for parameter in group["params"]}
-
-
-def scale(scaling: Scaling, layers: Sequence[Layer], held: Sequence[Layer], groups: dict[int, Group]) -> ExitStack:
+def scale(scaling: Scaling, layers: Sequence[Layer], held: Sequence[Layer], groups: Groups) -> ExitStack:
     """Scale gradients for good, and learning rates until the stack that is returned is closed.
 
     layers: all masked weights, from which the rates follow. held: those that the optimizer steps.
@@ -118,10 +114,12 @@ def scale(scaling: Scaling, layers: Sequence[Layer], held: Sequence[Layer], grou
     return undo
 
 
-def step_one_by_one(
-    optimizer: torch.optim.Optimizer, layers: Sequence[Layer], follow: Callable[[Layer, Tensor], None]
+def step_in_parts(
+    optimizer: torch.optim.Optimizer,
+    parts: Sequence[Sequence[Layer]],
+    follow: Callable[[list[Layer], list[Tensor]], None],
 ) -> ExitStack:
-    """Let the optimizer step each layer by itself, and follow(layer, its parameter before the step) each time.
+    """Let the optimizer step layers apart, part by part, and call follow(part, its parameters before) each time.
 
     A parameter without a gradient is not stepped, so the gradients of all others are put aside meanwhile. Those of the
     layers stay aside until the stack that is returned is closed, so that the step in which this happens is that of the
@@ -129,21 +127,25 @@ def step_one_by_one(
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     gradients = [parameter.grad for parameter in parameters]
-    own = {id(parameter) for layer in layers for parameter in layer.parameters}
+    own = {id(parameter) for part in parts for layer in part for parameter in layer.parameters}
     put_back, whole = ExitStack(), False
     try:
         for parameter in parameters:
             parameter.grad = None
         of = dict(zip(map(id, parameters), gradients, strict=True))
-        for layer in layers:
-            (theta,) = layer.parameters
-            if of[id(theta)] is None:
+        for part in parts:
+            stepped = [layer for layer in part if of[id(layer.parameters[0])] is not None]
+            if not stepped:
                 continue
-            theta.grad, before = of[id(theta)], theta.detach().clone()
+            thetas = [layer.parameters[0] for layer in stepped]
+            befores = copies([theta.detach() for theta in thetas])
+            for theta in thetas:
+                theta.grad = of[id(theta)]
             optimizer.step()
-            theta.grad = None
-            follow(layer, before)
-            del before
+            for theta in thetas:
+                theta.grad = None
+            follow(stepped, befores)
+            del befores
         whole = True
     finally:
         for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -152,6 +154,15 @@ def step_one_by_one(
             else:
                 parameter.grad = gradient
     return put_back
+
+
+def copies(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """A copy of each tensor, made at once where launches cost."""
+    if not tensors or not launches_cost(tensors[0]) or is_sharded(tensors[0]):
+        return [tensor.clone() for tensor in tensors]
+    made = [torch.empty_like(tensor) for tensor in tensors]
+    torch._foreach_copy_(made, list(tensors))
+    return made
 
 
 def check_groups(optimizer: torch.optim.Optimizer, held: Sequence[Layer], by_layer: bool, own_decay: bool) -> None:

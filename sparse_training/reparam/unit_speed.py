@@ -9,7 +9,7 @@ from torch import Tensor
 
 from commons.checks import number, refuse
 from sparse_training.reparam.base import Reparam
-from sparse_training.reparam.layer import Layer
+from sparse_training.reparam.layer import Groups, Layer
 from sparse_training.reparam.optimizer_states import known_kinds
 from sparse_training.reparam.sharding import local
 from theory import mirror_step
@@ -32,8 +32,9 @@ class UnitSpeed(Reparam):
     `Sparse.parameter_groups` states it as "theta_decay". Under SGD with momentum μ the factor is 1 − ηλ/(1 − μ), as
     coupled decay adds up in the momentum. So a weight without gradients decays as a plain one, to first order in ηλ.
 
-    The optimizer steps layer by layer, so that beside what plain training holds there is one copy of the weights of one
-    layer at a time. It must therefore count its steps by parameter, as all that `optimizer_states.STATES` names do.
+    On a CPU the optimizer steps layer by layer, so that beside what plain training holds there is one copy of the
+    weights of one layer at a time; on cuda it steps all layers of a parameter group together. It must therefore count
+    its steps by parameter, as all that `optimizer_states.STATES` names do.
 
     Raises:
         InputError: beta is neither positive nor "rms".
@@ -78,14 +79,24 @@ class UnitSpeed(Reparam):
         self, layer: Layer, before: Tensor, optimizer: torch.optim.Optimizer, group: dict[str, Any]
     ) -> None:
         (theta,) = layer.parameters
-        kept = 1.0 - group["lr"] * group.get("theta_decay", 0.0) * _adds_up(optimizer, group)
-        if is_far(theta):
-            theta.copy_(mirror_step_unseen(before.double().mul_(kept), theta.double().sub_(before), _beta(layer)))
-            return
-        beta = self.beta_of(layer)
+        kept, beta = _kept(optimizer, group), self.beta_of(layer)
         for new, old in zip(_blocks(local(theta.detach())), _blocks(local(before)), strict=True):
             step = new - old
             new.copy_(mirror_step(old.mul_(kept), step, beta, xp=torch))
+
+    def after_layers(
+        self, layers: Sequence[Layer], befores: Sequence[Tensor], optimizer: torch.optim.Optimizer, groups: Groups
+    ) -> None:
+        thetas = [_flat(local(layer.parameters[0].detach())) for layer in layers]
+        if not is_far(thetas[0]):
+            super().after_layers(layers, befores, optimizer, groups)
+            return
+        old, new = torch.cat([_flat(local(before)) for before in befores]).double(), torch.cat(thetas).double()
+        betas = torch.stack([_beta(layer) for layer in layers]).unbind()
+        beta = torch.cat([beta.expand(len(theta)) for beta, theta in zip(betas, thetas, strict=True)])
+        kept = _kept(optimizer, groups[id(layers[0].parameters[0])])  # the layers are of one group
+        made = mirror_step_unseen(old * kept, new.sub_(old), beta).to(thetas[0].dtype)
+        torch._foreach_copy_(thetas, list(torch.split(made, [len(theta) for theta in thetas])))
 
 
 def is_far(theta: Tensor) -> bool:
@@ -96,8 +107,8 @@ def is_far(theta: Tensor) -> bool:
 def mirror_step_unseen(theta: Tensor, step: Tensor, beta: Tensor) -> Tensor:
     """(β/2) sinh(asinh(2θ/β) + 2Δ/β) as it stands, without a look at the numbers, for which a device would be waited.
 
-    theta, step: float64, of one shape. beta: float64, 0-d. Rounded to float32 the result is off by at most one unit in
-    the last place of the larger of |θ| and itself, and a step of 0 leaves a θ that is a float32 number as it is.
+    theta, step: float64, of one shape. beta: float64, 0-d or of that shape. Rounded to float32 the result is off by at
+    most one unit in the last place of the larger of |θ| and itself, and a step of 0 leaves a float32 number as it is.
     """
     scale = 2 / beta
     return torch.asinh(theta * scale).add_(step * scale).sinh_().div_(scale)
@@ -112,9 +123,20 @@ def _buffer(layer: Layer) -> str:
     return f"{layer.attribute}_beta"
 
 
+def _flat(tensor: Tensor) -> Tensor:
+    """The tensor's entries in the order in which they lie in memory: a view, 1-d."""
+    return tensor.as_strided((tensor.numel(),), (1,))
+
+
 def _blocks(tensor: Tensor) -> tuple[Tensor, ...]:
     """Views of at most BLOCK entries that make up the tensor, in the order in which they lie in memory."""
-    return torch.split(tensor.as_strided((tensor.numel(),), (1,)), BLOCK)
+    return torch.split(_flat(tensor), BLOCK)
+
+
+def _kept(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> float | Tensor:
+    """What a step's decay leaves of each weight of a group, as a share; 0-d where the learning rate is a tensor."""
+    share: float | Tensor = 1.0 - group["lr"] * group.get("theta_decay", 0.0) * _adds_up(optimizer, group)
+    return share
 
 
 def _adds_up(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> float:

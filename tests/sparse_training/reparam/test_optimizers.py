@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from commons import InputError
 from sparse_training.masks import Masks, make_masks
-from sparse_training.reparam import HAM, PILoT, Reparam, SignIn, Sparse, sparsify
+from sparse_training.reparam import HAM, PILoT, Reparam, SignIn, Sparse, layer, sparsify
 from sparse_training.reparam.optimizer_states import PER_WEIGHT, STATES, Kind, kinds_of, zero_state
 
 Optimizer = torch.optim.Optimizer
@@ -257,9 +257,11 @@ def test_the_repr_says_what_it_is() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("fmt", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("at_once", [False, True])  # as on cuda
 def test_whatever_stands_off_the_mask_becomes_plus_zero_and_no_other_bit_changes(
-    dtype: torch.dtype, fmt: torch.memory_format
+    dtype: torch.dtype, fmt: torch.memory_format, at_once: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(layer, "launches_cost", lambda tensor: at_once)
     model = nn.Conv2d(3, 4, 3, bias=False).to(dtype).to(memory_format=fmt)  # type: ignore[call-overload]
     sparse = sparsify(model, make_masks(model, 0.5, "random"))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sparse_training.reparam import unit_speed
+from sparse_training.reparam import layer, stepping, unit_speed
 from sparse_training.training import capture, setup, update
 
 
@@ -83,6 +83,8 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, recorded: bool) -> None:
     monkeypatch.setattr(setup, "can_record", lambda device: True)
     monkeypatch.setattr(capture, "can_record", lambda device: recorded)
     monkeypatch.setattr(unit_speed, "is_far", lambda theta: True)
+    for module in (layer, stepping):
+        monkeypatch.setattr(module, "launches_cost", lambda tensor: True)
     monkeypatch.setattr(capture, "warm_up", warm_up)
     monkeypatch.setattr(capture, "Recording", Replay)
     monkeypatch.setattr(update, "Recording", Replay)
