@@ -17,6 +17,7 @@ from theory.quadrature import integrate
 from theory.roots import increasing_root
 
 NEGLIGIBLE = 38.0  # e^{−38} of an integral is below rounding
+EXACT = 3e-13  # relative error of a duration
 SMALLEST_LOG = -200.0  # of |aw|, below which w has come to rest on 0 for every purpose
 
 
@@ -90,36 +91,42 @@ class Clock:
         radius_a, radius_w = orbit(angle_of_product(product, self.c, self.flow), self.c)
         return self.flow.a.weight(radius_a), self.flow.w.weight(radius_w)
 
-    def duration(self, rate: "Rate", start: Array, end: Array) -> Array:
+    def duration(self, rate: "Rate", start: Array, end: Array, rtol: float = EXACT) -> Array:
         """The time from one coordinate of a stage to another; `rate` is that of the stage, such as `early`."""
         if self.flow.a.smooth or rate is not early:
-            return self._integral(rate, start, end)
+            return self._integral(rate, start, end, rtol)
         crossing = np.where(self.c < 0, np.minimum(np.maximum(start, 0.0), end), end)  # where a = 0
-        return self._integral(rate, start, crossing) + self._integral(rate, crossing, end)
+        return self._integral(rate, start, crossing, rtol) + self._integral(rate, crossing, end, rtol)
 
-    def _integral(self, rate: "Rate", start: Array, end: Array) -> Array:
+    def _integral(self, rate: "Rate", start: Array, end: Array, rtol: float) -> Array:
         def integrand(x: Array, rows: NDArray[np.intp]) -> Array:
             shape = x.shape
             spread = np.repeat(rows, shape[1])
             return rate(Clock(self.flow, self.c[spread], self.sign[spread]))(x.ravel()).reshape(shape)
 
-        return integrate(integrand, start, end)[0]
+        return integrate(integrand, start, end, rtol)[0]
 
     def coordinate_at(self, rate: "Rate", start: Array, end: Array, time: Array) -> Array:
         """The coordinate in [start, end] that is reached from start after a time > 0; the end where it is longer."""
 
         def late_by(x: Array, rows: NDArray[np.intp]) -> tuple[Array, Array]:
-            # The logarithm of a duration is close to linear where the duration grows exponentially.
+            # From the last point on, since the way there is short. The logarithm of a duration is close to linear where
+            # the duration grows exponentially.
             here = Clock(self.flow, part.c[rows], part.sign[rows])
-            duration = here.duration(rate, begin[rows], x)
+            since[rows] += here.duration(rate, reached[rows], x)
+            reached[rows] = x
             with np.errstate(divide="ignore", invalid="ignore"):
-                return np.log(duration / time[rows]), rate(here)(x) / duration
+                return np.log(since[rows] / time[rows]), rate(here)(x) / since[rows]
 
         at = end.copy()
-        some = self.duration(rate, start, end) > time
+        to_end = self.duration(rate, start, end, rtol=0.01)
+        near = np.abs(to_end - time) <= 0.1 * time
+        to_end[near] = self[near].duration(rate, start[near], end[near])
+        some = to_end > time
         part, begin, stop, time = self[some], start[some], end[some], time[some]
+        reached, since = begin.copy(), np.zeros_like(begin)
         first = begin + np.minimum(1.0, (stop - begin) / 2)
-        at[some] = increasing_root(late_by, begin, stop, first, floor=1.0, noise=3e-13)
+        at[some] = increasing_root(late_by, begin, stop, first, floor=1.0, noise=3e-13, enough=1e-9)
         return at
 
 

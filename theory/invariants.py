@@ -154,7 +154,7 @@ def angle_of_product(product: Array, c: Array, flow: Flow) -> Array:
 
     widest = np.full(c.shape, 690.0)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        x = increasing_root(log_product, -widest, widest, floor=1.0, noise=5e-15)
+        x = increasing_root(log_product, -widest, widest, floor=1.0, noise=5e-15, enough=1e-9)
     return np.asarray(np.arcsinh(np.exp(x)))
 
 
