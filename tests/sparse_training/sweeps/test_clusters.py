@@ -66,7 +66,7 @@ def test_submitit_gives_the_ledger_of_one_process(
     sweep: Callable[..., Sweep], here: Any, content: Any, tmp_path: Path
 ) -> None:
     pytest.importorskip("submitit")
-    text = FOUR_ARMS.format(seeds=1, epochs=2)
+    text = FOUR_ARMS.format(seeds=6, epochs=2)
     serial, made = sweep(text, out="serial"), sweep(text, out="slurm")
     serial.run(here)
     with Slurm(2, tmp_path / "logs", {"timeout_min": 5}, cluster="local") as executor:
