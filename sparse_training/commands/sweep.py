@@ -123,7 +123,8 @@ def _told(sweep: "Sweep") -> str:
         rows.append({**told, "epochs": own[0].epochs, "first address": own[0].address})
     now, begun = standing(sweep), unfinished(sweep)
     under_way = f"{aligned(begun)}\n" if begun else ""
-    return f"{aligned(rows)}\n{under_way}{now}; {clock(now.seconds)} of one core to go\n"
+    left = "the first epoch will tell" if now.seconds is None else f"{clock(now.seconds)} of one core to go"
+    return f"{aligned(rows)}\n{under_way}{now}; {left}\n"
 
 
 def _make(sweep: "Sweep", args: argparse.Namespace) -> int:

@@ -76,10 +76,8 @@ def unfinished(sweep: Sweep) -> list[Record]:
     return rows
 
 
-def clock(seconds: float | None) -> str:
+def clock(seconds: float) -> str:
     """A duration for people: 90 min, 7.5 h."""
-    if seconds is None:
-        return "an unknown time"
     return (
         f"{seconds:.0f} s"
         if seconds < 90

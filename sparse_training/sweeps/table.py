@@ -213,9 +213,9 @@ def _text(interval: Interval | None, sign: str = "") -> str | None:
         return None
     half = (interval.high - interval.low) / 2
     if not 0 < half < math.inf:
-        return f"{interval.mean:{sign}.4g}" + (" ± ?" if half else " ± 0")
+        return f"{interval.mean:{sign}z.4g}" + (" ± ?" if half else " ± 0")
     digits = max(0, 1 - math.floor(math.log10(half)))
-    return f"{interval.mean:{sign}.{digits}f} ± {half:.{digits}f}"
+    return f"{interval.mean:{sign}z.{digits}f} ± {half:.{digits}f}"  # z: −0 is 0
 
 
 def _plain(value: Any) -> Any:

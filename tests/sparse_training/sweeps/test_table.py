@@ -2,13 +2,14 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from commons import InputError
-from commons.statistics import holm, paired_interval, paired_p_value
+from commons.statistics import Interval, holm, paired_interval, paired_p_value
 from commons.verdicts import Verdict
 from sparse_training.__main__ import parser
 from sparse_training.sweeps import Ledger
@@ -88,6 +89,12 @@ def test_the_best_of_a_grid_and_its_edges(ledger: Callable[..., Ledger]) -> None
     rows = {row["arm"]: row for row in best_rows(compare(ledger()), "test_accuracy")}
     assert (rows["plain"]["best"], rows["plain"]["at the edge"]) == ("lr=0.2", None)
     assert (rows["better"]["best"], rows["better"]["at the edge"]) == ("lr=0.4", "lr")
+
+
+def test_a_small_negative_difference_is_no_minus_zero(ledger: Callable[..., Ledger]) -> None:
+    made = ledger()
+    below = [replace(each, difference=Interval(-0.04, -1.84, 1.76, 5)) for each in compare(made)]
+    assert {row["minus plain"] for row in rows_of(below, header_of(made))} == {"+0.0 ± 1.8"}
 
 
 def test_derived_columns_and_margins(ledger: Callable[..., Ledger]) -> None:
