@@ -15,7 +15,7 @@ $(READY): pyproject.toml constraints.txt
 
 # Others' packages that tests and benchmarks compare with, and the clusters' clients.
 $(EXTRAS): $(READY)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench,ray,slurm,export]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench,integrations,ray,slurm,export]'
 	@touch $@
 
 reproduce: $(READY)

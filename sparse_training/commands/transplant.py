@@ -16,6 +16,7 @@ from commons.cli import Parser, wrote
 from sparse_training.commands.train import add_trust, trusted
 
 if TYPE_CHECKING:
+    from sparse_training.runs.config import Config
     from sparse_training.sweeps.plan import Treatment
     from sparse_training.transplant import Cell
 
@@ -28,7 +29,8 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
         description="Without --cell, the rows of the paper's table: early signs, final signs, final magnitudes and "
         "random init, each on the learned mask. A cell reads mask=learned,signs=epoch:10,magnitudes=random,rest=init; "
         "mask: learned, shuffled, SCORE or SCORE:DISTRIBUTION; signs: init, final, random, epoch:K, perturbed:Q, "
-        "run:PATH; magnitudes: init, learned, random, constant; rest (biases, normalizations): init, learned.",
+        "run:PATH; magnitudes: init, learned, random, constant; rest (biases, normalizations): init, learned. With "
+        "--final and --init the source is two checkpoints of your own; preset and --set say how starts are trained.",
     )
     sources = parser.add_mutually_exclusive_group(required=True)
     sources.add_argument("--source", nargs="+", metavar="RUN", help="finished runs, one a seed and method")
@@ -38,6 +40,10 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
         metavar="NAME[:SETTING=VALUE,...]",
         help="methods to train sources with, e.g. rigl:method.every=20",
     )
+    sources.add_argument("--final", type=Path, metavar="FILE", help="checkpoint of your own, with --init and --model")
+    parser.add_argument("--init", type=Path, metavar="FILE", help="checkpoint in which the training of --final began")
+    parser.add_argument("--masks", type=Path, help="masks of --final (default: those in it, or its weights but zeros)")
+    parser.add_argument("--model", help="network of --final and --init, a name or module:callable")
     parser.add_argument("--preset", default="digits-mlp", help="configuration of the sources that --method trains")
     parser.add_argument("--config", type=Path, help="TOML file to take instead of a preset")
     parser.add_argument("--data", default="", help="folder of the data")
@@ -98,6 +104,8 @@ def _sources(args: argparse.Namespace) -> "list[Treatment]":
         return given(args.source, trusted(args))
     base = Config.load(args.config, trusted(args)) if args.config else Config.preset(args.preset)
     base = base.with_tree({"data": {"root": args.data}}) if args.data else base
+    if args.final is not None:
+        return _of_checkpoints(args, base)
     found = []
     asked = [_method(text) for text in args.method]
     names = [name for name, _ in asked]
@@ -108,11 +116,25 @@ def _sources(args: argparse.Namespace) -> "list[Treatment]":
     return found
 
 
+def _of_checkpoints(args: argparse.Namespace, base: "Config") -> "list[Treatment]":
+    from commons.checks import refuse
+    from sparse_training.transplant.foreign import as_runs
+    from sparse_training.transplant.sources import given
+
+    for name in ("init", "model"):
+        if getattr(args, name) is None:
+            refuse(name, None, "given, as --final asks")
+    config = base.with_set([f"model={args.model}", *args.set])
+    folders = as_runs(config, args.init, args.final, args.masks, range(args.seeds), args.out / "given")
+    return given(folders, config.code)
+
+
 def _cells(args: argparse.Namespace, sources: "list[Treatment]") -> "list[Cell]":
     from sparse_training.transplant import Cell, paper_cells
 
     epochs = min(source.config.epochs for source in sources)
-    early = args.early if args.early is not None else [max(1, round(share * epochs)) for share in (0.1, 0.3)]
+    shares = (0.1, 0.3) if args.final is None else ()  # two checkpoints have no signs between
+    early = args.early if args.early is not None else [max(1, round(share * epochs)) for share in shares]
     if args.cell:
         return [Cell.parse(text) for text in args.cell]
     return paper_cells(tuple(dict.fromkeys(early)))

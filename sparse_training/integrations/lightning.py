@@ -36,9 +36,7 @@ class SparseCallback(Session, Callback):  # type: ignore[misc]
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Attach to the first optimizer, and go on from the checkpoint that is resumed."""
         steps = int(trainer.estimated_stepping_batches)
-        self.begin(trainer.optimizers[0], steps, round(steps / max(trainer.max_epochs or 1, 1)))
-        if self._resumed:
-            self.load_state_dict(self._resumed)
+        self.begin(trainer.optimizers[0], steps, round(steps / max(trainer.max_epochs or 1, 1)), self._resumed or None)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Reset where one is due."""

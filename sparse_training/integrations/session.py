@@ -48,10 +48,17 @@ class Session:
         self.attached: Attached | None = None
         self._seen = 0
 
-    def begin(self, optimizer: torch.optim.Optimizer, total_steps: int, steps_per_epoch: int) -> Attached:
+    def begin(
+        self,
+        optimizer: torch.optim.Optimizer,
+        total_steps: int,
+        steps_per_epoch: int,
+        state: Mapping[str, Tensor] | None = None,
+    ) -> Attached:
         """Attach to the optimizer of a loop of total_steps steps, steps_per_epoch an epoch, as in `Method.attach`.
 
-        The optimizer may be a wrapper of another, such as accelerate's. InputError is raised as there.
+        The optimizer may be a wrapper of another, such as accelerate's. state: what `state_dict` gave, by name, to go
+        on from; None begins. InputError is raised as there.
         """
         while hasattr(optimizer, "optimizer"):  # a wrapper, such as accelerate's
             optimizer = optimizer.optimizer
@@ -62,7 +69,10 @@ class Session:
             density=self._density,
             steps_per_epoch=max(1, steps_per_epoch),
             seed=self._seed,
+            state=state,
         )
+        if state is not None:
+            self._load_factors(state)
         return self.attached
 
     def after_step(self) -> None:
@@ -94,6 +104,9 @@ class Session:
         """Go on from what `state_dict` gave, by name; the rest of the network is loaded already."""
         assert self.attached is not None
         self.attached.load_state_dict(state_dict)
+        self._load_factors(state_dict)
+
+    def _load_factors(self, state_dict: Mapping[str, Tensor]) -> None:
         factors = {key.removeprefix("model/"): value for key, value in state_dict.items() if key.startswith("model/")}
         self.sparse.model.load_state_dict(factors, strict=False)
 
@@ -102,10 +115,19 @@ class Session:
         write_tensors(path, self.state_dict(), {"kind": "session"})
 
     def load(self, path: Path) -> None:
-        """Read what `save` wrote; InputError names a file that is missing or damaged."""
-        if not path.exists():
-            refuse("resume", str(path), "a file that the callback wrote beside the checkpoint")
-        self.load_state_dict(read_tensors(path)[0])
+        """Go on from what `save` wrote; InputError names a file that is missing or damaged."""
+        self.load_state_dict(saved_state(path))
+
+
+def saved_state(path: Path) -> dict[str, Tensor]:
+    """What `Session.save` wrote, by name.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    if not path.exists():
+        refuse("resume", str(path), "a file that the callback wrote beside the checkpoint")
+    return read_tensors(path)[0]
 
 
 def take_masks(module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *_: object) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from transformers import TrainerCallback
 
-from sparse_training.integrations.session import Session, leave_factors
+from sparse_training.integrations.session import Session, leave_factors, saved_state
 
 FILE = "sparse.safetensors"
 
@@ -41,10 +41,9 @@ class SparseCallback(Session, TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, *, optimizer: Any, **_: Any) -> None:
         """Attach to the optimizer, and go on from the checkpoint that is resumed."""
-        self.begin(optimizer, state.max_steps, round(state.max_steps / max(args.num_train_epochs, 1)))
-        if state.global_step:
-            folder = self._resume_from or Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            self.load(Path(folder) / FILE)
+        folder = self._resume_from or Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        resumed = saved_state(Path(folder) / FILE) if state.global_step else None
+        self.begin(optimizer, state.max_steps, round(state.max_steps / max(args.num_train_epochs, 1)), resumed)
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Reset where one is due."""

@@ -1,5 +1,6 @@
 """What a training method is: three moments of a run at which it may act."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -64,20 +65,22 @@ class Method:
         density: float | None = None,
         steps_per_epoch: int | None = None,
         seed: int = 0,
+        state: Mapping[str, Tensor] | None = None,
     ) -> Attached:
         """Let the method act in a loop of one's own at each step of the optimizer; it attaches that to the network too.
 
         sparse: the network, with the masks that it begins with, which are all ones for a method that begins dense.
         optimizer: holds its parameters. total_steps: how many steps it will make; later ones change no mask. density:
         the share of the prunable weights to keep at the end; None for that of the masks. steps_per_epoch: for a method
-        that acts once an epoch. seed: of what the method draws. A step that the method replaces is one in which the
+        that acts once an epoch. seed: of what the method draws. state: what `Attached.state_dict` gave, by name, to go
+        on from; None begins. A step that the method replaces is one in which the
         optimizer changes nothing. What is returned has the state that a restart needs.
 
         Raises:
             InputError: the method does not work with the network's reparametrization, begins dense and the masks are
                 not, or misses a number.
         """
-        return attached(self, sparse, optimizer, total_steps, density, steps_per_epoch, seed)
+        return attached(self, sparse, optimizer, total_steps, density, steps_per_epoch, seed, state)
 
     def on_gradient(self, training: Training, batch: tuple[Tensor, ...]) -> bool:
         """Change nothing on the batch (x, y) and let the optimizer make its step; True would skip the step.

@@ -32,12 +32,16 @@ class Acting(States, Protocol):
 class Attached:
     """A method that acts at each step of an optimizer; made by `Method.attach`.
 
-    training: what the method sees of the run.
+    method: what acts. training: what it sees of the run. state: what `state_dict` gave, by name, to go on from; None
+    begins.
     """
 
-    def __init__(self, method: Acting, training: Training) -> None:
+    def __init__(self, method: Acting, training: Training, state: Mapping[str, Tensor] | None) -> None:
         self.training, self._method = training, method
-        method.enter(training)
+        if state is None:
+            method.enter(training)
+        else:
+            self.load_state_dict(state)
         if method.sees_gradients:
             training.sparse.probe_gradients()
         training.sparse.attach(training.optimizer, self._before, self._after)
@@ -87,6 +91,7 @@ def attached(
     density: float | None,
     steps_per_epoch: int | None,
     seed: int,
+    state: Mapping[str, Tensor] | None,
 ) -> Attached:
     """`Method.attach`, which explains the arguments."""
     need = unmet_need(method, sparse.reparam)
@@ -94,7 +99,7 @@ def attached(
         raise InputError(need)
     number("total_steps", total_steps, at_least=1, integer=True)
     present = sparse.masks.density
-    if method.begins_dense and present < 1:
+    if method.begins_dense and present < 1 and state is None:
         refuse("sparse", f"of density {present:g}", f"dense, as {method.name} begins", "give masks of density 1")
     if density is None and method.begins_dense and not method.owns_weight:
         refuse("density", None, f"the share of weights that {method.name} keeps at the end")
@@ -120,7 +125,7 @@ def attached(
         optimizer=optimizer,
         dense_gradient=lambda *batch: _averaged(sparse.gradient_at_hand()),
     )
-    return Attached(method, training)
+    return Attached(method, training, state)
 
 
 def _averaged(gradients: dict[str, Tensor]) -> dict[str, Tensor]:
