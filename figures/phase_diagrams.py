@@ -111,7 +111,7 @@ def comparison_figure(first: PhaseDiagram, second: PhaseDiagram) -> "Figure":
             right.plot(edge_a, edge_w, color=colour, lw=1.2)
     _frame(right, float(first.a[-1]))
     only = [(code == kind).mean() for kind in (1, 2)]
-    right.set_title(f"(c) only the first: {only[0]:.2%}\nonly the second: {only[1]:.2%} of all starts", loc="left")
+    right.set_title(f"(c) only the first: {only[0]:.2%}\nonly the second: {only[1]:.2%}", loc="left")
     return figure
 
 
