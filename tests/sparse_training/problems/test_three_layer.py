@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sparse_training.problems import Measured, ThreeLayer, three_layer, write_report
+from commons import InputError
+from sparse_training.problems import Measured, ThreeLayer, measure, three_layer, write_report
 from sparse_training.problems.three_layer import SIZES, STARTS, TEST, _known_start, draw, outputs
 from sparse_training.seeding import generator
 
@@ -106,3 +107,12 @@ def test_a_report_is_named_by_the_words_of_its_settings(tmp_path: Path) -> None:
     assert (tmp_path / "problem-three-layer-adam.csv").exists()
     record = json.loads((tmp_path / "problem-three-layer-adam.json").read_text(encoding="utf-8"))
     assert record["arms"][1]["measures"]["flips, layer 1"] == runs.measures["flips, layer 1"].ravel().tolist()
+
+
+def test_only_the_arms_that_are_asked_for_are_measured_with_their_controls() -> None:
+    problem = replace(SHORT, steps=3)
+    found = measure(problem, 2, 1, only=["plain", "Sign-In β = 1"])
+    assert [each.arm.label for each in found][:2] == ["plain", "Sign-In β = 1"]
+    assert [each.arm.label for each in found][2:] == ["layer rates at the speeds of Sign-In β = 1"]
+    with pytest.raises(InputError, match="did you mean plain"):
+        measure(problem, 2, 1, only=["plane"])
