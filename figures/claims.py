@@ -81,14 +81,15 @@ class Finding:
         """The finding as a line of the table of claims."""
         chosen = self.deciding
         others = [f"{each.rung}: {each.verdict}" for each in self.answers if each is not chosen]
-        needed = [f"{each.needed} ({each.rung})" for each in self.answers if each.needed]
+        unresolved = [each for each in self.answers if each.needed and each.verdict is Verdict.NOT_RESOLVED]
+        missing = ", ".join(f"{each.needed} ({each.rung})" for each in unresolved)
         return {
             "claim": self.claim,
             "published": self.published,
             "verdict": str(chosen.verdict),
             "rung": chosen.rung,
             "measured": chosen.measured,
-            "seeds to resolve it": ", ".join(needed) if needed and not chosen.decides else "–",
+            "seeds to resolve it": missing if missing and not chosen.decides else "–",
             "elsewhere": "; ".join(others) or "–",
         }
 

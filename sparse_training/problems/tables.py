@@ -23,11 +23,13 @@ def comparison(problem: Problem, measured: Sequence[Measured]) -> list[Row]:
     """One row an arm: the problem's quantity with half its 95 % interval, and its paired difference from plain.
 
     detectable: the effect that this many seeds would find four times in five.   gap closed: the gain over plain as a
-    share of the gain of the teacher's signs.   better than plain: whether the difference is below 0, at p < .05 after
-    Holm's correction over all rows.
+    share of the gain of the arm `problem.truth`; nothing where that gain is not resolved.   better than plain: whether
+    the difference is below 0, at p < .05 after Holm's correction over all rows.
     """
     plain = measured[0].runs.loss[:, 0]
-    gap = sum(plain.mean() - m.runs.loss.mean() for m in measured if m.arm.label == problem.truth)
+    truths = [m.runs.loss[:, 0] for m in measured if m.arm.label == problem.truth]
+    gains = [paired_interval(plain[: len(truth)], truth) for truth in truths]
+    gap = next((gain.mean for gain in gains if gain.low > 0), 0.0)
     others = measured[1:]
     adjusted = holm([paired_p_value(m.runs.loss[:, 0], plain[: len(m.runs.loss)]) for m in others])
     rows = [_row(problem, measured[0], plain, None, gap)]

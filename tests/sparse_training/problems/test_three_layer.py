@@ -4,11 +4,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from commons import InputError
-from sparse_training.problems import Measured, ThreeLayer, measure, three_layer, write_report
+from sparse_training.problems import Measured, Runs, ThreeLayer, measure, three_layer, write_report
+from sparse_training.problems.tables import comparison
 from sparse_training.problems.three_layer import SIZES, STARTS, TEST, _known_start, draw, outputs
 from sparse_training.seeding import generator
 
@@ -116,3 +118,12 @@ def test_only_the_arms_that_are_asked_for_are_measured_with_their_controls() -> 
     assert [each.arm.label for each in found][2:] == ["layer rates at the speeds of Sign-In β = 1"]
     with pytest.raises(InputError, match="did you mean plain"):
         measure(problem, 2, 1, only=["plane"])
+
+
+@pytest.mark.parametrize(("gain", "closed"), [(0.3, 0.5), (0.0, None)])
+def test_a_share_of_the_gap_is_told_only_where_there_is_one(gain: float, closed: float | None) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.01, (3, 40, 1))
+    losses = {"plain": 0.5 + noise[0], "true signs": 0.5 - gain + noise[1], "sign_init even": 0.5 - gain / 2 + noise[2]}
+    runs = {label: Runs(loss, np.zeros(loss.shape, bool)) for label, loss in losses.items()}
+    rows = comparison(SHORT, [Measured(ARMS[label], 0.1, {}, found) for label, found in runs.items()])
+    assert rows[2]["gap closed"] == (closed and pytest.approx(closed, abs=0.05))
