@@ -160,7 +160,7 @@ class HessianOperator(SymmetricOperator):
         return self._on(torch.topk(self._pull, n).indices)
 
     def drawn(self, n: int, seed: int) -> "HessianOperator":
-        """Return the operator on n samples drawn at random, whose mean loss estimates that of all."""
+        """Return the operator on n samples drawn at random by the seed, whose mean loss estimates that of all."""
         return self._on(torch.randperm(self.samples, generator=generator(seed, "drawn"))[:n].to(self.device))
 
     def _on(self, rows: Tensor) -> "HessianOperator":

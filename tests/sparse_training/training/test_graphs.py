@@ -45,9 +45,12 @@ CASES |= {
     "text, clocks": [*TEXT, "method=rigl", "method.every=2", "optimizer.clock=weight", "optimizer.grown_warm_up=2"]
 }
 CASES |= {"text, pieces": [*TEXT, "reparam=sign-in", "engine.accumulate=2"]}
+QUICK = ("acdc sign-in", "rigl ham", "set none", "str none", "imp none", "static pilot", "static unit-speed")
+QUICK += ("active sign-in", "in pieces", "scaling root-density", "adamw", "nesterov, clip", "text, clocks")
+EVERY = [pytest.param(case, marks=() if case in QUICK else pytest.mark.slow) for case in CASES]
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", EVERY)
 def test_recorded_steps_are_those_of_operators_called_one_by_one(
     digits: Callable[..., Config],
     same: Callable[[Path, Path], bool],
@@ -63,7 +66,9 @@ def test_recorded_steps_are_those_of_operators_called_one_by_one(
     assert same(tmp_path / "one-by-one", tmp_path / "recorded")
 
 
-@pytest.mark.parametrize("case", ["adamw", "acdc sign-in", "rigl ham", "static pilot", "layer rates", "text, clocks"])
+@pytest.mark.parametrize(
+    "case", ["adamw", "rigl ham", "text, clocks", pytest.param("layer rates", marks=pytest.mark.slow)]
+)
 def test_a_recorded_run_goes_on_bit_for_bit(
     digits: Callable[..., Config],
     same: Callable[[Path, Path], bool],
