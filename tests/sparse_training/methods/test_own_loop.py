@@ -169,3 +169,17 @@ def test_what_a_method_misses_is_named(method: Method, options: dict[str, float]
         method.attach(sparse, optimizer, **{"total_steps": 10, **options})
     with pytest.raises(InputError, match="stays at 0"):
         RiGL().attach(sparsify(network(), sparse.masks, REPARAMS["spred"]()), optimizer, 10)
+
+
+def test_a_step_that_a_scaler_skips_is_no_step_of_the_method() -> None:
+    sparse, optimizer, attached = own(RiGL(every=2), SignIn())
+    scaler, before = torch.amp.GradScaler("cpu", init_scale=4.0), sparse.masks
+    for step in range(3):
+        x, y = batch(step)
+        optimizer.zero_grad()
+        scaler.scale(cross_entropy(sparse.model(x), y) * (torch.inf if step == 2 else 1)).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    assert attached.training.step == 2
+    assert sparse.masks == before
+    assert all(bool(weight.isfinite().all()) for weight in sparse.weights().values())
