@@ -35,9 +35,11 @@ def below(interval: Interval, bound: float = 0.0) -> Verdict:
 
 
 def gains(difference: Interval, effect: float) -> Verdict:
-    """Is there a gain? DISAGREES where the whole interval lies below the smallest gain of interest, `effect`."""
-    found = above(difference)
-    return Verdict.DISAGREES if found is not Verdict.AGREES and difference.high < effect else found
+    """Is there a gain that matters? effect: the smallest gain of interest, above 0.
+
+    AGREES where the whole interval lies nearer to it than to no gain, DISAGREES where it lies nearer to no gain.
+    """
+    return above(difference, effect / 2)
 
 
 def better(mean_difference: float, p: float, level: float = 0.05) -> Verdict:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,7 @@ def _of_rung(rung: Rung, arms: Arms) -> list[Finding]:
         Finding(claims.GAIN, f"CIFAR-10, ResNet-20: {before} → {after}", (gain(UNIFORM, PLAIN),)),
         Finding(claims.LAYERED, "Theorem 5.2", (gain(rung.layered, PLAIN),)),
         Finding(claims.GEOMETRY, "–", (gain(rung.layered, f"layer rates at the speeds of {rung.layered}"),)),
-        Finding(claims.UNIFORM, "in words", (_recovered(rung, arms, UNIFORM, rung.layered),)),
+        Finding(claims.UNIFORM, "in words", (_opposed(gain(rung.layered, UNIFORM)),)),
         *_flip_findings(rung, arms),
         Finding(claims.INITIALIZED, "hoped for", (_recovered(rung, arms, rung.found, base),)),
     ]
@@ -139,8 +139,12 @@ def _recovered(rung: Rung, arms: Arms, arm: str, base: str) -> Answer:
 
 
 def _fails(rung: Rung, arms: Arms, base: str) -> Answer:
-    found = _recovered(rung, arms, RANDOM, base)
-    return Answer(found.rung, found.measured, opposite(found.verdict), found.needed)
+    return _opposed(_recovered(rung, arms, RANDOM, base))
+
+
+def _opposed(found: Answer) -> Answer:
+    """The answer to the opposite claim, by the same numbers."""
+    return replace(found, verdict=opposite(found.verdict))
 
 
 def _flip_findings(rung: Rung, arms: Arms) -> list[Finding]:

@@ -22,7 +22,7 @@ SIGNS = "learned signs beat random ones under the learned mask"
 GAIN = "Sign-In (β = 1) trains better than plain weights under the same mask"
 LAYERED = "Sign-In with β_a > β_w trains better than plain weights (β_a is the paper's β₁)"
 GEOMETRY = "Sign-In with β_a > β_w trains better than plain layers that have its speeds"
-UNIFORM = "uniform β = 1 does in practice what β_a > β_w does"
+UNIFORM = "uniform β = 1 does in practice what β_a > β_w does, which gains nothing over it"
 RESET = "the reset adds to the gain"
 TURNS = "Sign-In with β_a > β_w corrects output signs that start wrong (a < 0 < w)"
 MORE = "Sign-In flips more signs"
@@ -107,14 +107,11 @@ def merged(findings: Iterable[Finding]) -> list[Finding]:
 def gain_of(
     rung: str, better: Sequence[float], than: Sequence[float], unit: str, effect: float, digits: int = 2
 ) -> Answer:
-    """Answer that the first values exceed the second, seed by seed.
-
-    effect: the smallest gain of interest: the claim disagrees where the whole interval lies below it.
-    """
+    """Whether the first values exceed the second, seed by seed, by a gain that matters; effect: the smallest such."""
     pairs = min(len(better), len(than))
     first, second = np.asarray(better[:pairs]), np.asarray(than[:pairs])
     difference = paired_interval(first, second)
-    return Answer(rung, told(difference, unit, digits), gains(difference, effect), needed(first - second, effect))
+    return Answer(rung, told(difference, unit, digits), gains(difference, effect), needed(first - second, effect / 2))
 
 
 def needed(differences: ArrayLike, effect: float | None = None) -> int | None:

@@ -21,11 +21,11 @@ from figures.tables import Rows
 
 RULES = """\
 A verdict is computed from the numbers: a claim agrees or disagrees only where the whole 95 % interval lies on one \
-side, and is not resolved otherwise. A claim of a gain also disagrees where the whole interval lies below the smallest \
-gain of interest: 2.5 % of relative loss for eight neurons, 5 % for three layers, on digits the published gain or a \
-point. A start recovers its baseline where the interval lies within one point (or that gain) of it, and does not where \
-it is below by a paired t test after Holm's correction. Counts of starts on a grid are exact and have no interval. Two \
-experiments that are the same count once.
+side, and is not resolved otherwise. Of a claimed gain the sides are: nearer to the smallest gain of interest, or \
+nearer to none. That gain is 2.5 % of relative loss for eight neurons, 5 % for three layers, and on digits the \
+published one or a point. A start recovers its baseline where the interval lies within one point (or that gain) of it, \
+and does not where it is below by a paired t test after Holm's correction. Counts of starts on a grid are exact and \
+have no interval. Two experiments that are the same count once.
 
 Experiments are rungs of a ladder: the single neuron, eight neurons with given masks, three layers, digits made hard, \
 and digits by the mlp and the cnn. "rung" is the smallest one that decides a claim, or the largest that tested it \

@@ -43,9 +43,10 @@ def test_evidence_of_one_claim_comes_together_in_the_order_of_mention() -> None:
     assert [each.rung for each in found[0].answers] == ["neurons", "digits, mlp"]
 
 
-def test_a_gain_too_small_to_matter_disagrees_and_a_resolved_one_agrees() -> None:
+def test_a_gain_agrees_where_it_is_nearer_to_one_of_interest_than_to_none() -> None:
     noise = np.random.default_rng(0).normal(size=400)
-    for shift, verdict in ((1.0, YES), (0.0, NO), (-1.0, NO)):
+    noise -= noise.mean()
+    for shift, verdict in ((1.0, YES), (0.3, YES), (0.25, OPEN), (0.2, NO), (0.0, NO), (-1.0, NO)):
         assert gain_of("neurons", list(noise * 0.1 + shift), [0.0] * 400, "points", 0.5).verdict is verdict
     few = gain_of("neurons", [3.0, -2.0, 1.0], [0.0] * 3, "points", 0.5)
     assert few.verdict is OPEN
