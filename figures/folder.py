@@ -57,7 +57,7 @@ class Folder:
     def _read(self, marker: Path) -> dict[str, Any]:
         """The settings that a marker holds; takes its lists over."""
         content = read_json(marker)
-        if set(content) == set(self.settings):  # of an earlier version, which kept no lists
+        if content and set(content) <= set(self.settings):  # of an earlier version, which kept no lists
             self._listed = False
             return content
         lists = [content.get(key) for key in ("files", "runs")]
