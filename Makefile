@@ -40,4 +40,4 @@ docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 MPLBACKEND=Agg $(BIN)/python -m mkdocs build --quiet
 
 bench: $(EXTRAS)
-	for name in dynamics sharpness signs training; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	$(BIN)/python -m benchmarks --out results

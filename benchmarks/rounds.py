@@ -1,6 +1,8 @@
 """What the rounds of a benchmark say: their least, median and most, and ours beside the fastest peer that is right."""
 
+import csv
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -36,3 +38,11 @@ def contest(
     fastest = f"{min(peers[name]):.3g} {unit}, {name}"
     ratio = min(peers[name]) / min(ours)
     return {**line, "fastest right peer": fastest, "ratio": ratio, "least": least, "most": most, "target": target}
+
+
+def read_csv(path: Path) -> list[dict[str, Any]]:
+    """The rows of a CSV file, none if there is no file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))

@@ -95,12 +95,12 @@ def curvlinops() -> Solver:
     return solve
 
 
-def contenders(only: Sequence[str] = ()) -> dict[str, Solver]:
-    """Everything that can be imported, by name."""
+def contenders(only: Sequence[str] = (), memory: int = 2**22) -> dict[str, Solver]:
+    """Everything that can be imported, by name. memory: bytes that ours may take for graphs in chunks."""
     makers: dict[str, Callable[[], Solver]] = {
         "ours 1e-3": lambda: ours(1e-3),
         "ours 1e-4": lambda: ours(1e-4),
-        "ours 1e-3 in chunks": lambda: ours(1e-3, graph="rebuilt", chunk=64),
+        "ours 1e-3 in chunks": lambda: ours(1e-3, memory=memory),
         "pyhessian 1e-3": lambda: pyhessian(1e-3),
         "pyhessian 1e-4": lambda: pyhessian(1e-4),
         "eigenthings power": lambda: eigenthings("power", 1e-4),
