@@ -1,4 +1,4 @@
-"""Every benchmark beside its peers, one after another, and one table at the end: ours, the fastest right peer, a target.
+"""Every benchmark beside its peers, one after another, and one table at the end: ours, the fastest right peer, target.
 
     python -m benchmarks [--tiny] [--out FOLDER]
 
