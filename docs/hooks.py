@@ -71,7 +71,7 @@ def _relinked(source: Path, page: str, pages: dict[Path, str]) -> str:
         elif target.suffix == ".png":
             link = posixpath.relpath(f"results/{target.name}", posixpath.dirname(page))
         else:
-            return match[0].removesuffix(")").split("(")[0].strip("[]") if not target.exists() else f"`{match[2]}`"
+            return match[1].lstrip("!")[1:-2]  # a file that is not on the site keeps its name only
         return f"{match[1]}{link}{match[3] or ''})"
 
     return LINK.sub(there, source.read_text())
