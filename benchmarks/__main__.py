@@ -22,6 +22,7 @@ from commons.tables import aligned
 # Each part with its arguments, and those by which it is tried.
 PARTS: dict[str, tuple[list[str], list[str]]] = {
     "dynamics": ([], ["--grid", "64", "--rounds", "2", "--solvers", "dynamics, fused", "dynamics, eager", "numba DP5"]),
+    "flows": ([], ["--grid", "16", "--many", "16", "--rounds", "1"]),
     "sharpness": (["--network", "mlp"], ["--network", "mlp", "--stage", "end", "--seed", "0"]),
     "sharpness, ResNet-20": (["--network", "resnet20"], []),
     "sharpness, memory": (["--network", "mlp", "--memory"], []),

@@ -95,7 +95,7 @@ def curvlinops() -> Solver:
     return solve
 
 
-def contenders(only: Sequence[str] = (), memory: int = 2**22) -> dict[str, Solver]:
+def contenders(only: Sequence[str] = (), memory: int = 2**23) -> dict[str, Solver]:
     """Everything that can be imported, by name. memory: bytes that ours may take for graphs in chunks."""
     makers: dict[str, Callable[[], Solver]] = {
         "ours 1e-3": lambda: ours(1e-3),
