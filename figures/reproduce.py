@@ -172,7 +172,7 @@ def _geometry(file: Path, advance: Callable[[str, int, int], object]) -> "Sweep"
 
     if not file.exists():
         advance("integrating random starts", 0, 1)
-        geometry().save(file)
+        geometry(count=128).save(file)
     return Sweep.load(file)
 
 
