@@ -22,6 +22,7 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument("--seeds", type=int, help="held-out seeds, from 0 on (default: the problem's own)")
     parser.add_argument("--tuning-seeds", type=int, help="seeds that tune the learning rates (default: the problem's)")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the problem")
+    parser.add_argument("--arms", nargs="+", default=[], metavar="LABEL", help="only plain and these arms")
     parser.add_argument("--workers", type=int, default=1, help="processes; 0 is one a core")
     parser.add_argument("--out", type=Path, help="folder for problem-NAME.md, .csv and .json (default: none)")
     parser.set_defaults(run=run)
@@ -29,6 +30,8 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure, print the tables and write them."""
+    import shlex
+
     from commons.cli import progress
     from commons.tables import aligned
     from sparse_training.problems import PROBLEMS, measure, report, write_report
@@ -45,11 +48,13 @@ def run(args: argparse.Namespace) -> None:
             problem,
             seeds,
             tuning,
+            only=args.arms,
             workers=args.workers,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     chosen = f" --set {' '.join(args.set)}" if args.set else ""
-    command = f"python -m sparse_training problem {args.name} --seeds {seeds} --tuning-seeds {tuning}{chosen}"
+    arms = f" --arms {shlex.join(args.arms)}" if args.arms else ""
+    command = f"python -m sparse_training problem {args.name} --seeds {seeds} --tuning-seeds {tuning}{chosen}{arms}"
     if args.out is None:
         print(report(problem, measured, command), end="")
     else:

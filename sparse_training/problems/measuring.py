@@ -38,14 +38,15 @@ def measure(
 ) -> list[Measured]:
     """Every arm on the seeds 0, 1, ..., and after each Sign-In arm the layer rates with its mean speeds.
 
-    only: labels of the arms that are wanted; empty means all.
+    only: labels of the arms that are wanted, beside the first, plain; empty means all.
     The result does not depend on workers, the number of processes (0: one a core).
 
     Raises:
         InputError: no seed, an unknown arm, or an arm that trains at no learning rate.
     """
     known = {arm.label: arm for arm in problem.arms()}
-    chosen = [known[choice("only", label, known)] for label in only] or list(known.values())
+    wanted = dict.fromkeys([next(iter(known)), *only]) if only else known
+    chosen = [known[choice("only", label, known)] for label in wanted]
     number("seeds", seeds, at_least=1, below=FIRST_TUNING_SEED + 1, integer=True)
     number("tuning_seeds", tuning_seeds, at_least=1, integer=True)
     number("workers", workers, at_least=0, integer=True)

@@ -51,3 +51,11 @@ def test_a_mistake_is_one_line(words: list[str], says: str, capsys: pytest.Captu
         parser().execute(["problem", *words])
     assert exit.value.code == 2
     assert says in capsys.readouterr().err
+
+
+def test_only_some_arms_are_run_and_the_command_says_which(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parser().execute([*FEW, "--arms", "plain", "true signs"]) == 0
+    printed = capsys.readouterr().out
+    assert "--arms plain 'true signs'`" in printed
+    assert "| true signs " in printed
+    assert "Sign-In" not in printed
