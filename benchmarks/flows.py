@@ -1,6 +1,6 @@
 """Speed of every flow: starts in [−2, 2]² at d = 1, and Gaussian starts at d = 3, each until it is decided.
 
-    python -m benchmarks.flows [--grid 256] [--many 2048] [--rounds 3] [--fuse] [--out results]
+    python -m benchmarks.flows [--grid 256] [--many 512] [--rounds 3] [--fuse] [--out results]
 
 The flows take turns. Seconds are of processor time on one thread, which other work on the machine changes little; `of
 standard` compares with the standard flow of the same round. A flow that `integrate_nd` refuses has no row at d = 3.
@@ -82,7 +82,7 @@ def main() -> int:
     """Print and write the table."""
     parser = Parser(prog="python -m benchmarks.flows", description=__doc__)
     parser.add_argument("--grid", type=int, default=256, help="starts along each axis at d = 1")
-    parser.add_argument("--many", type=int, default=2048, help="starts at d = 3")
+    parser.add_argument("--many", type=int, default=512, help="starts at d = 3")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--fuse", action="store_true", help="compile each flow at d = 1, a minute each")
     parser.add_argument("--out", type=Path, help="folder for flows-speed.csv and .md")
