@@ -167,7 +167,9 @@ class HessianOperator(SymmetricOperator):
         part = copy.copy(self)
         part._batches = self._picked(rows)
         part.samples, part.products, part._again = len(rows), 0, 0.0
-        part.graph, part._room = (self.graph if self.graph in ("rebuilt", "forward") else "kept"), 0
+        # A graph no larger than one that is rebuilt at a time has room, as long as the part is all that is worked on.
+        anew = self.graph == "forward" or (self.graph == "rebuilt" and len(rows) > self.chunk)
+        part.graph, part._room = (self.graph if anew else "kept"), 0
         with evaluation(self._model):
             part._products = part._differentiate()
         return part
