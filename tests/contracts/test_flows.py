@@ -174,7 +174,7 @@ def test_a_diagram_is_saved_loaded_and_drawn(flow: Flow, tmp_path: Path) -> None
     with paper_style():
         for drawn in (diagram, again):
             axes = phase_figure(drawn).axes[0]
-            assert flow.label.split(",")[0] in axes.get_title()
+            assert flow.label.split(",")[0] in axes.get_title("left")
             assert sum(len(line.get_xdata()) == diagram.edge.shape[-1] for line in axes.lines) == len(diagram.edge)
 
 

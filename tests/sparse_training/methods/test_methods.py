@@ -359,7 +359,7 @@ def test_a_resumed_run_ends_bit_identical(method, tmp_path):
 def test_the_method_that_the_page_adds_trains(tmp_path, monkeypatch):
     """The class in README.md, as printed there, with the imports that it names."""
     page = (Path(inspect.getfile(GMP)).parent / "README.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    (code,) = re.findall(r"```python\n(@dataclass.*?)```", page, flags=re.DOTALL)
     imports = (
         "from dataclasses import dataclass\nfrom typing import ClassVar\nimport torch\n"
         "from sparse_training.masks import from_scores\nfrom sparse_training.methods import Method, Start, Training\n"

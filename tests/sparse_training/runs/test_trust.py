@@ -29,7 +29,8 @@ from sparse_training.models import mlp as net
 from sparse_training.reparam import SignIn, SparseOpt
 from sparse_training.runs.optimizers import SGD, Constant
 
-digits = lambda: load("digits")
+digits = lambda tokenizer=None: load("digits")
+tokens = list
 score = lambda setting: {name: weight.detach().abs() for name, weight in setting.weights.items()}
 share = by_layer(sum)
 signs = lambda probe: {}
@@ -58,6 +59,7 @@ class Schedule(Constant):
 NAMES = {
     "model": "outside_hostile:net",
     "data.name": "outside_hostile:digits",
+    "data.tokenizer": "outside_hostile:tokens",
     "mask.score": "outside_hostile:score",
     "mask.distribution": "outside_hostile:share",
     "sign_init.name": "outside_hostile:signs",
