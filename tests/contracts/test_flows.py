@@ -17,7 +17,7 @@ from scipy.integrate import solve_ivp
 
 from dynamics import Outcome, PhaseDiagram, integrate, phase_diagram, sample_paths
 from dynamics.__main__ import main
-from figures.phase_diagrams import phase_figure
+from figures.phase_diagrams import mathematics, phase_figure
 from figures.style import paper_style
 from theory import (
     FLOWS,
@@ -174,7 +174,7 @@ def test_a_diagram_is_saved_loaded_and_drawn(flow: Flow, tmp_path: Path) -> None
     with paper_style():
         for drawn in (diagram, again):
             axes = phase_figure(drawn).axes[0]
-            assert flow.label.split(",")[0] in axes.get_title("left")
+            assert mathematics(flow.label).split(",")[0] in axes.get_title("left")
             assert sum(len(line.get_xdata()) == diagram.edge.shape[-1] for line in axes.lines) == len(diagram.edge)
 
 
