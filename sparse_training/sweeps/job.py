@@ -155,7 +155,7 @@ def _record(job: Job) -> Record:
         "seed": job.seed,
         "treatment": job.treatment,
         "start": told_of_start(job.origin, job.folder) if job.origin and diverged is None else None,
-        "settings": {key: value for key, value in changed(config).items() if key not in ("source", "start")},
+        "settings": changed(without_places(config)),
         "data": {"name": config.data.name, "digest": job.digest},
         "diverged": diverged,
         "metrics": numbers or None,
@@ -168,6 +168,11 @@ def _record(job: Job) -> Record:
             "measuring": round(time.perf_counter() - begun, 2),
         },
     }
+
+
+def without_places(config: "Config") -> "Config":
+    """The configuration without what says where on this machine its files lie, and where its preset is from."""
+    return replace(config, source="", start="", data=replace(config.data, root=""))
 
 
 def _train(job: Job, config: "Config") -> None:

@@ -15,8 +15,11 @@ from typing import Any
 import pytest
 
 from sparse_training.__main__ import parser
+from sparse_training.runs.config import Config
 from sparse_training.runs.run import Run
 from sparse_training.sweeps import Ledger, Sweep
+from sparse_training.sweeps.addresses import changed
+from sparse_training.sweeps.job import without_places
 from sparse_training.sweeps.local import Local
 from sparse_training.sweeps.table import compare, formatted, header_of, rows_of
 from sparse_training.training.loop import train
@@ -194,6 +197,11 @@ def test_a_worker_that_dies_is_replaced_and_a_run_that_kills_it_is_given_up(swee
         assert made.run(executor)
     assert {made.jobs[0].address} == set(made.failed)
     assert len(made.finished()) == len(made.jobs) - 1
+
+
+def test_the_settings_of_a_line_name_no_place_on_the_machine() -> None:
+    config = Config().with_set(["data.name=cifar10-16", "data.root=/somewhere", "epochs=3"])
+    assert changed(without_places(config)) == {"epochs": 3, "data": {"name": "cifar10-16"}}
 
 
 def test_a_worker_has_one_thread_whatever_it_imports_first(sweep: Make, monkeypatch: pytest.MonkeyPatch) -> None:
