@@ -1,6 +1,5 @@
 """Sign-In's flow under weight decay at d = 1, in the weights themselves: their metric changes as β decays."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,15 +7,12 @@ import sympy as sp
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from commons import broadcast, number, refuse
+from commons import number
 from dynamics.fields import State
-from dynamics.outcome import WALL
-from dynamics.stepper import System
-from dynamics.trajectories import ARRIVAL, checked_rtol
-from dynamics.workers import Limits, Starts, march
+from dynamics.one_sided import OneSided
 from theory import metric
 from theory.flows import SignIn
-from theory.neuron import A, W, loss_negative, loss_positive
+from theory.neuron import A, W
 
 
 @dataclass(frozen=True)
@@ -57,20 +53,13 @@ def integrate_decay(
     Raises:
         InputError: as `integrate`, w0 of both signs or 0, or a flow without factors.
     """
-    rtol = checked_rtol(rtol, atol, ARRIVAL, max_steps)
-    number("horizon", horizon, above=0)
     decay = float(number("weight_decay", weight_decay, at_least=0))
-    if not isinstance(flow, SignIn):
-        refuse("flow", flow, "SignIn(...), whose weights are products of factors")
-    a, w = (x.ravel() for x in broadcast(a0=a0, w0=w0))
-    side = 1 if (w > 0).all() else -1
-    if not (side * w > 0).all():
-        refuse("w0", w0, "above 0 throughout, or below")
-    loss = (loss_positive if side > 0 else loss_negative)(A, W)
+    given = OneSided.of(flow, a0, w0, horizon, rtol, atol, max_steps)
+    loss = given.loss(A, W)
     slopes = sp.lambdify([A, W], [loss.diff(A), loss.diff(W)], modules="torch", cse=True)
     shrinking = 0.0 if held else -2 * decay
 
-    def field(state: State, given: Sequence[torch.Tensor]) -> State:
+    def field(state: State) -> State:
         weight_a, weight_w, beta_a, beta_w = state
         slope_a, slope_w = slopes(weight_a, weight_w)
         return (
@@ -80,15 +69,6 @@ def integrate_decay(
             shrinking * beta_w,
         )
 
-    def event(before: State, after: State, given: Sequence[torch.Tensor], stop: torch.Tensor) -> torch.Tensor:
-        return torch.where(side * after[1] < 0, WALL, torch.zeros_like(after[0]))
-
-    def gap(state: State, reason: torch.Tensor, stop: torch.Tensor) -> torch.Tensor:
-        return side * state[1]
-
-    system = System(field, event, gap, (0, 0, 0, 0))
-    starts = torch.as_tensor(np.stack([a, w, np.full_like(a, flow.beta_a), np.full_like(a, flow.beta_w)]))
-    last = torch.full((a.size,), float(horizon), dtype=torch.float64)
-    ends = march(system, Starts(starts, starts[:0], last), Limits(rtol, atol, max_steps, ARRIVAL)).numpy()
-    end_a, end_w, beta_a, beta_w, time, _, reason = ends
-    return DecayEnds(end_a, end_w, beta_a, beta_w, time, reason.astype(np.int8))
+    betas = [np.full_like(given.a, beta) for beta in (flow.beta_a, flow.beta_w)]
+    a, w, beta_a, beta_w, time, _, reason = given.follow(field, lambda state: state[1], [given.a, given.w, *betas])
+    return DecayEnds(a, w, beta_a, beta_w, time, reason.astype(np.int8))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fixtures.stopping import StopError, stop_after
 
 from commons import InputError
 from commons.files import OldForm
@@ -25,20 +26,8 @@ from sparse_training.training.loop import Summary, train
 OLD = Path(__file__).parents[2] / "fixtures" / "before-digests"
 
 
-class StopError(Exception):
-    pass
-
-
 def configured(*settings: str) -> Config:
     return Config.preset("digits-mlp").with_set(["epochs=4", "engine.device=cpu", "mask.density=0.1", *settings])
-
-
-def stop_after(epoch: int):
-    def progress(metrics):
-        if metrics["epoch"] == epoch:
-            raise StopError
-
-    return progress
 
 
 @pytest.fixture(scope="module")

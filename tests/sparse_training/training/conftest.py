@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from fixtures.stopping import StopError, stop_after
 
 from sparse_training.runs.config import Config
 from sparse_training.runs.run import Run
+from sparse_training.training.loop import train
 
 
 @pytest.fixture
@@ -36,5 +38,20 @@ def same() -> Callable[[Path, Path], bool]:
             if not all(torch.equal(a.state[name], b.state[name]) for name in a.state):
                 return False
         return True
+
+    return compare
+
+
+@pytest.fixture
+def goes_on(same: Callable[[Path, Path], bool], tmp_path: Path) -> Callable[..., bool]:
+    """Whether a run that is stopped after each of some epochs, and goes on, is bit for bit one that never stopped."""
+
+    def compare(config: Config, *epochs: int) -> bool:
+        train(config, tmp_path / "whole")
+        for epoch in epochs:
+            with pytest.raises(StopError):
+                train(config, tmp_path / "parts", progress=stop_after(epoch))
+        train(config, tmp_path / "parts")
+        return same(tmp_path / "whole", tmp_path / "parts")
 
     return compare
