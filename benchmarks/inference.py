@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import unfold
 
+from benchmarks.rounds import ratios
 from commons.files import output_directory, write_csv, write_text
 from commons.tables import aligned
 from sparse_training import models
@@ -123,10 +124,10 @@ def measure(name: str, sparsity: float, x: Tensor, rounds: int, onnx: bool, fold
     dense = statistics.median(times["dense"])
     rows: list[dict[str, object]] = []
     for way, own in times.items():
-        ratios = [a / b for a, b in zip(own, times["dense"], strict=True)]
+        least, _, largest = ratios(own, times["dense"])
         row = {"network": name, "batch": len(x), "sparsity %": 100 * (0.5 if x.is_cuda else sparsity), "way": way}
         median = statistics.median(own)
-        row |= {"ms": 1e3 * median, "of dense": median / dense, "least": min(ratios), "largest": max(ratios)}
+        row |= {"ms": 1e3 * median, "of dense": median / dense, "least": least, "largest": largest}
         rows.append(row)
     return rows
 

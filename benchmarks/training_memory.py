@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from benchmarks.rounds import ratios
 from commons.files import output_directory, write_text
 from commons.tables import aligned
 from sparse_training import models
@@ -143,9 +144,9 @@ def measure(model: str, density: float, rounds: int) -> list[dict[str, object]]:
         row: dict[str, object] = {"network": model, "density": density, "variant": name, **megabytes}
         for key, size in (("trained", trained), ("total", total)):
             row |= {key: size, f"{key}, of plain": size / float(str(plain[key]))}
-        ratios = [a / b for a, b in zip(times[name], times["plain"], strict=True)]
+        least, _, largest = ratios(times[name], times["plain"])
         ratio = statistics.median(times[name]) / statistics.median(times["plain"])
-        rows.append({**row, "step": ratio, "least": min(ratios), "largest": max(ratios)})
+        rows.append({**row, "step": ratio, "least": least, "largest": largest})
     return rows
 
 

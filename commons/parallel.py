@@ -4,15 +4,33 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
 from commons.checks import InputError
 
 T = TypeVar("T")
+# Of a worker, since workers share the cores; a process must have it before it imports torch.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for processes that are started within the block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def run_jobs(function: Callable[..., T], jobs: Sequence[tuple[Any, ...]], workers: int = 0) -> Iterator[tuple[int, T]]:
@@ -35,7 +53,8 @@ def run_jobs(function: Callable[..., T], jobs: Sequence[tuple[Any, ...]], worker
         lifeline,
         ProcessPoolExecutor(count, mp_context=context, initializer=_prepare_worker, initargs=(ended,)) as pool,
     ):
-        futures = {pool.submit(function, *job): index for index, job in enumerate(jobs)}
+        with environment(ONE_THREAD):  # of the processes, which the first jobs start
+            futures = {pool.submit(function, *job): index for index, job in enumerate(jobs)}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
@@ -49,8 +68,7 @@ def run_jobs(function: Callable[..., T], jobs: Sequence[tuple[Any, ...]], worker
 
 
 def _prepare_worker(ended: Connection) -> None:
-    """One numerical thread, since the workers share the cores; and an end when the parent or its call ends."""
-    os.environ["OMP_NUM_THREADS"] = "1"
+    """An end when the parent or its call ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all processes, and the parent decides
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -27,9 +27,9 @@ class Interval:
     def __str__(self) -> str:
         return f"{self.mean:.2f} ± {(self.high - self.low) / 2:.2f} (n={self.n})"
 
-    def signed(self, unit: str) -> str:
+    def signed(self, unit: str, digits: int = 2) -> str:
         """The interval of a difference as text, such as `+1.20 ± 0.40 points (n=5)`."""
-        return f"{self.mean:+.2f} ± {(self.high - self.low) / 2:.2f} {unit} (n={self.n})"
+        return f"{self.mean:+.{digits}f} ± {(self.high - self.low) / 2:.{digits}f} {unit} (n={self.n})"
 
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:

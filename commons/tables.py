@@ -13,7 +13,7 @@ def aligned(rows: Sequence[Mapping[str, Any]]) -> str:
         return ""
     texts = [[cell(value).replace("|", "\\|") for value in row.values()] for row in rows]
     heads = [str(key) for key in rows[0]]
-    right = [all(isinstance(row[key], int | float | None) for row in rows) for key in rows[0]]
+    right = numeric(rows)
     widths = [max(len(text) for text in column) for column in zip(heads, *texts, strict=True)]
 
     def line(cells: Sequence[str]) -> str:
@@ -22,6 +22,11 @@ def aligned(rows: Sequence[Mapping[str, Any]]) -> str:
 
     rule = "|" + "|".join("-" * (w + 1) + (":" if r else "-") for w, r in zip(widths, right, strict=True)) + "|\n"
     return line(heads) + rule + "".join(map(line, texts))
+
+
+def numeric(rows: Sequence[Mapping[str, Any]]) -> list[bool]:
+    """Of each column of the first row, whether all its entries are numbers or missing."""
+    return [all(isinstance(row[key], int | float | None) for row in rows) for key in rows[0]]
 
 
 def cell(value: object) -> str:

@@ -3,16 +3,15 @@
 from dataclasses import dataclass
 
 import numpy as np
-import sympy as sp
 import torch
 from numpy.typing import ArrayLike, NDArray
 
 from commons import number
+from dynamics.discrete import SLOPES
 from dynamics.fields import State
 from dynamics.one_sided import OneSided
 from theory import metric
 from theory.flows import SignIn
-from theory.neuron import A, W
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,7 @@ def integrate_decay(
     """
     decay = float(number("weight_decay", weight_decay, at_least=0))
     given = OneSided.of(flow, a0, w0, horizon, rtol, atol, max_steps)
-    loss = given.loss(A, W)
-    slopes = sp.lambdify([A, W], [loss.diff(A), loss.diff(W)], modules="torch", cse=True)
+    slopes = SLOPES[given.side]
     shrinking = 0.0 if held else -2 * decay
 
     def field(state: State) -> State:

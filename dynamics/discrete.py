@@ -204,7 +204,7 @@ def _gradient(a: torch.Tensor, w: torch.Tensor, sides: tuple[torch.Tensor, ...])
     positive, negative = w > 0, w < 0
     weight = torch.where(positive, 2 * up, torch.where(negative, 2 * down, 0.0))
     noise = torch.where(positive, noise_up, torch.where(negative, noise_down, 0.0))
-    right, left = _POSITIVE(a, w), _NEGATIVE(a, w)
+    right, left = SLOPES[1](a, w), SLOPES[-1](a, w)
     slope_a, slope_w = (weight * torch.where(positive, r, s) for r, s in zip(right, left, strict=True))
     return slope_a - noise * w, slope_w - noise * a
 
@@ -214,7 +214,8 @@ def _slopes(loss: sp.Expr) -> Slopes:
     return function
 
 
-_POSITIVE, _NEGATIVE = _slopes(loss_positive(A, W)), _slopes(loss_negative(A, W))
+SLOPES = {1: _slopes(loss_positive(A, W)), -1: _slopes(loss_negative(A, W))}
+"""The derivatives of the population loss in a and w, for w > 0 and for w < 0, as functions of tensors."""
 
 
 class _Plain:

@@ -13,8 +13,8 @@ from commons.files import read_json, unreadable
 from commons.statistics import paired_interval, paired_p_value
 from commons.verdicts import above, below, opposite, recovers
 from figures import claims
-from figures.claims import Answer, Finding, gain_of, needed, told
-from figures.published import RANDOM_MASK, SIGN_ALIGNMENT
+from figures.claims import Answer, Finding, gain_of, needed
+from figures.published import RANDOM_MASK, sign_alignment
 
 Values = list[float]
 UNIT = "% of relative loss"
@@ -102,10 +102,10 @@ def _of_rung(rung: Rung, arms: Arms) -> list[Finding]:
 
     base = "dense" if rung.dense else TRUE
     found = [
-        Finding(claims.MAGNITUDES, _aligned("final magnitudes + learned mask"), (_fails(rung, arms, base),)),
+        Finding(claims.MAGNITUDES, sign_alignment("final magnitudes + learned mask"), (_fails(rung, arms, base),)),
         Finding(
             claims.SIGNS,
-            _aligned("final signs + learned mask", "random init + learned mask"),
+            sign_alignment("final signs + learned mask", "random init + learned mask"),
             (gain(TRUE, PLAIN),),
         ),
         Finding(claims.GAIN, f"CIFAR-10, ResNet-20: {before} → {after}", (gain(UNIFORM, PLAIN),)),
@@ -118,7 +118,7 @@ def _of_rung(rung: Rung, arms: Arms) -> list[Finding]:
     if rung.dense:
         recovered = (_recovered(rung, arms, TRUE, base),)
         found.append(Finding(claims.LOSES, "–", (gain("dense", PLAIN),)))
-        found.append(Finding(claims.RECOVERS, _aligned("final signs + learned mask"), recovered))
+        found.append(Finding(claims.RECOVERS, sign_alignment("final signs + learned mask"), recovered))
     if rung.unreset:
         turned, plain = (arms.measure(arm, TURNED) for arm in (rung.layered, PLAIN))
         found += [
@@ -134,7 +134,7 @@ def _recovered(rung: Rung, arms: Arms, arm: str, base: str) -> Answer:
     own, other = _pairs(arms.values(base), arms.values(arm))
     difference, margin = paired_interval(own, other), 100 * rung.effect
     verdict = recovers(difference, paired_p_value(own, other), margin)
-    text = f"{told(difference, UNIT)}, against {base}"
+    text = f"{difference.signed(UNIT)}, against {base}"
     return Answer(rung.name, text, verdict, needed(own - other, margin))
 
 
@@ -163,13 +163,13 @@ def _flip_findings(rung: Rung, arms: Arms) -> list[Finding]:
 def _more(rung: Rung, first: ArrayLike, second: ArrayLike, unit: str) -> Answer:
     own, other = _pairs(first, second)
     difference = paired_interval(own, other)
-    return Answer(rung.name, told(difference, unit), above(difference), needed(own - other))
+    return Answer(rung.name, difference.signed(unit), above(difference), needed(own - other))
 
 
 def _flatter(rung: Rung, arms: Arms) -> Answer:
     own, other = _pairs(arms.measure(UNIFORM, "λ_max"), arms.measure(PLAIN, "λ_max"))
     difference = paired_interval(own, other)
-    return Answer(rung.name, told(difference, "in λ_max", 3), below(difference), needed(own - other))
+    return Answer(rung.name, difference.signed("in λ_max", 3), below(difference), needed(own - other))
 
 
 def _pairs(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -179,7 +179,3 @@ def _pairs(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.float64], ND
     a, b = a[:count], b[:count]
     known = np.isfinite(a) & np.isfinite(b)
     return a[known], b[known]
-
-
-def _aligned(start: str, reference: str = "baseline (the method itself)") -> str:
-    return f"AC/DC: {SIGN_ALIGNMENT.value(start, 'AC/DC')} against {SIGN_ALIGNMENT.value(reference, 'AC/DC')}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from commons.statistics import Interval, paired_interval, seeds_needed
+from commons.statistics import paired_interval, seeds_needed
 from commons.verdicts import Verdict, gains
 
 LADDER = ("single neuron", "neurons", "three-layer", "digits-hard", "digits, mlp", "digits, cnn")
@@ -111,7 +111,7 @@ def gain_of(
     pairs = min(len(better), len(than))
     first, second = np.asarray(better[:pairs]), np.asarray(than[:pairs])
     difference = paired_interval(first, second)
-    return Answer(rung, told(difference, unit, digits), gains(difference, effect), needed(first - second, effect / 2))
+    return Answer(rung, difference.signed(unit, digits), gains(difference, effect), needed(first - second, effect / 2))
 
 
 def needed(differences: ArrayLike, effect: float | None = None) -> int | None:
@@ -119,9 +119,3 @@ def needed(differences: ArrayLike, effect: float | None = None) -> int | None:
     values = np.asarray(differences, dtype=np.float64)
     size = abs(float(values.mean())) if effect is None else effect
     return seeds_needed(float(values.std(ddof=1)), size) if len(values) > 1 and size > 0 else None
-
-
-def told(difference: Interval, unit: str, digits: int = 2) -> str:
-    """A difference in words, such as `+1.20 ± 0.40 points (n=5)`."""
-    half = (difference.high - difference.low) / 2
-    return f"{difference.mean:+.{digits}f} ± {half:.{digits}f} {unit} (n={difference.n})"

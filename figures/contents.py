@@ -75,8 +75,7 @@ def write_contents(
     """Write out/report.html from the tables and the pictures in out/figures."""
     sections = [_theorems(proofs), *_measured(out / "figures", settings, tables), _published()]
     claims = tables["claims"]
-    first = Section("Claims", ready="filled below")
-    numbers = Numbers.of([first, *sections])
+    numbers = Numbers.of(sections)
     sides = "".join(
         f"<div><h3>{head}</h3><ul>{''.join(f'<li>{text}</li>' for text in texts)}</ul></div>"
         for head, texts in (("What this size can say", CAN), ("What it cannot", CANNOT))

@@ -8,12 +8,12 @@ import numpy as np
 from commons.statistics import mean_interval, paired_interval
 from commons.verdicts import Verdict, above
 from figures.bench import Arms
-from figures.claims import Answer, Finding, gain_of, needed, told
+from figures.claims import Answer, Finding, gain_of, needed
 from figures.experiments import LEARNED_REST, Trained
+from figures.findings import MARGIN, by_seed
 
 Row = dict[str, Any]
 PARTS = ("smallest quarter of |θ₀|", "second", "third", "largest quarter of |θ₀|")
-MARGIN = 1.0  # points of accuracy or of test error
 LOCKED = "most weights never flip their sign (arXiv 2602.17063)"
 EARLY_FLIPS = "ever by epoch 10 (%)"
 NORMALIZED = "signs suffice only with the learned normalization (arXiv 2504.05357)"
@@ -60,10 +60,7 @@ def normalization_finding(starts: Sequence[Mapping[str, Any]], signs: str) -> Fi
     """Whether keeping the learned normalization adds to the start with final signs; only the cnn has one."""
     if not any(row["source"] == "cnn" for row in starts):
         return Finding(NORMALIZED, "yes")
-    kept, drawn = (
-        [row["accuracy"] for row in sorted(starts, key=lambda row: int(row["seed"])) if _is(row, "cnn", start)]
-        for start in (LEARNED_REST, signs)
-    )
+    kept, drawn = (by_seed(starts, "accuracy", source="cnn", start=start) for start in (LEARNED_REST, signs))
     return Finding(NORMALIZED, "yes", (gain_of("digits, cnn", kept, drawn, "points", MARGIN),))
 
 
@@ -72,11 +69,7 @@ def permutation_finding(arms: Arms) -> Finding:
     own, other, matched = (np.array(arms.values(arm)) for arm in ARMS)
     lost, more = paired_interval(other, own), (other - matched) - (other - own) / 2
     excess = mean_interval(more)
-    measured = f"{told(lost, 'points lost')}, {told(paired_interval(other, matched), 'won back')}"
+    measured = f"{lost.signed('points lost')}, {paired_interval(other, matched).signed('won back')}"
     # where nothing is lost there is nothing to explain
     verdict = above(excess) if lost.low > 0 else Verdict.NOT_RESOLVED
     return Finding(PERMUTED, "much of it", (Answer("digits-hard", measured, verdict, needed(more)),))
-
-
-def _is(row: Mapping[str, Any], source: str, start: str) -> bool:
-    return bool(row["source"] == source and row["start"] == start)

@@ -46,11 +46,11 @@ class Digits:
 
     def check(self) -> None:
         """Refuse before the first step what would end a run later; raises InputError."""
-        from sparse_training.ablation import check_variants
+        from sparse_training.sweeps.here import check_here
         from sparse_training.transplant.plan import check_plan
 
         for model in PRESETS:
-            check_variants(self._sweep(model), self.workers)
+            check_here(self._sweep(model), self.workers)
         check_plan(self._transplants(), self.workers)
 
     def arms(self) -> list[Trained]:

@@ -7,11 +7,12 @@ import numpy as np
 
 from commons.statistics import Interval, mean_interval, paired_interval
 from commons.verdicts import Verdict, above, below, every
+from dynamics.comparison import QUADRANTS
 from figures import claims
 from figures.claims import Answer, Finding, gain_of, needed
 from figures.experiments import Trained
-from figures.phase_diagrams import QUADRANTS, recovered_by_quadrant
-from figures.published import RANDOM_MASK, SIGN_ALIGNMENT
+from figures.phase_diagrams import recovered_by_quadrant
+from figures.published import RANDOM_MASK, SIGN_ALIGNMENT, sign_alignment
 
 if TYPE_CHECKING:
     from dynamics import PhaseDiagram
@@ -220,15 +221,17 @@ def _transplant_findings(rows: Sequence[Row], cells: "Sequence[Cell]") -> list[F
     from sparse_training.transplant.report import roles_of, statements_of
     from sparse_training.transplant.verdict import BASELINE
 
-    def published(start: str, reference: str = "baseline (the method itself)") -> str:
-        return f"AC/DC: {SIGN_ALIGNMENT.value(start, 'AC/DC')} against {SIGN_ALIGNMENT.value(reference, 'AC/DC')}"
-
     signs, random, roles = "final signs + learned mask", "random init + learned mask", roles_of(cells)
     texts = {
-        claims.RECOVERS: (published(signs), roles.signs, BASELINE, MARGIN),
-        claims.MAGNITUDES: (published("final magnitudes + learned mask"), roles.magnitudes, BASELINE, MARGIN),
-        claims.EARLY: (published("signs of epoch 30 + learned mask"), min(roles.early.items())[1], BASELINE, MARGIN),
-        claims.SIGNS: (published(signs, random), roles.signs, roles.random, _published_gap(signs, random)),
+        claims.RECOVERS: (sign_alignment(signs), roles.signs, BASELINE, MARGIN),
+        claims.MAGNITUDES: (sign_alignment("final magnitudes + learned mask"), roles.magnitudes, BASELINE, MARGIN),
+        claims.EARLY: (
+            sign_alignment("signs of epoch 30 + learned mask"),
+            min(roles.early.items())[1],
+            BASELINE,
+            MARGIN,
+        ),
+        claims.SIGNS: (sign_alignment(signs, random), roles.signs, roles.random, _published_gap(signs, random)),
     }
     found = []
     for told in statements_of(rows, cells, MARGIN):

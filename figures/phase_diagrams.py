@@ -11,6 +11,7 @@ import numpy as np
 import sympy as sp
 
 from dynamics import Outcome, PhaseDiagram, differences, sample_paths
+from dynamics.comparison import QUADRANTS
 from dynamics.results import edge_of
 from figures.style import COLUMN, PAGE
 from theory import recovers
@@ -35,7 +36,6 @@ GREEK = {"α": r"\alpha", "β": r"\beta", "η": r"\eta", "λ": r"\lambda"}
 DIFFERENCES = {3: ("both recover", COLOURS[Outcome.RECOVERED]), 0: ("neither", COLOURS[Outcome.STUCK])}
 DIFFERENCES |= {1: ("only the first", "#0072B2FF"), 2: ("only the second", "#D55E00FF")}
 DIFFERENCES |= {-1: ("undecided", COLOURS[Outcome.UNDECIDED])}
-QUADRANTS = {"a > 0, w > 0": (1, 1), "a < 0, w > 0": (-1, 1), "a > 0, w < 0": (1, -1), "a < 0, w < 0": (-1, -1)}
 LABELS = {outcome: outcome.name.lower() for outcome in Outcome}
 
 

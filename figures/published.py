@@ -77,3 +77,8 @@ IMAGENET_METHODS = Table(
 )
 
 TABLES = (RANDOM_MASK, SIGN_ALIGNMENT, IMAGENET_METHODS)
+
+
+def sign_alignment(start: str, reference: str = "baseline (the method itself)") -> str:
+    """What the paper gives for AC/DC: a start beside another."""
+    return f"AC/DC: {SIGN_ALIGNMENT.value(start, 'AC/DC')} against {SIGN_ALIGNMENT.value(reference, 'AC/DC')}"

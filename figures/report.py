@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from commons.files import write_text
-from commons.tables import cell
+from commons.tables import cell, numeric
 from commons.verdicts import Verdict
 from figures.inline_svg import inlined
 from figures.joined import joined
@@ -129,18 +129,15 @@ def claims_table(rows: Rows, evidence: Sequence[Evidence], numbers: Numbers) -> 
 
 def html_table(rows: Rows) -> str:
     """Rows, all with the keys of the first, as a table whose texts are escaped; on a phone each row is a card."""
-    return _table([{key: plain(cell(value)) for key, value in row.items()} for row in rows], "", _numeric(rows))
+    numbers = {key for key, right in zip(rows[0], numeric(rows), strict=True) if right}
+    return _table([{key: plain(cell(value)) for key, value in row.items()} for row in rows], "", numbers)
 
 
-def _numeric(rows: Rows) -> set[str]:
-    return {key for key in rows[0] if all(isinstance(row[key], int | float | None) for row in rows)}
-
-
-def _table(rows: Sequence[Mapping[str, str]], kind: str, numeric: set[str] | None = None) -> str:
+def _table(rows: Sequence[Mapping[str, str]], kind: str, numbers: set[str] | None = None) -> str:
     """Cells that are HTML already as a table. The roles keep its meaning where a phone shows cards."""
 
     def aligned(key: str) -> str:
-        return ' class="number"' if key in (numeric or ()) else ""
+        return ' class="number"' if key in (numbers or ()) else ""
 
     heads = "".join(
         f'<th role="columnheader" scope="col"{aligned(key)}>{plain(key)}</th>' if key else '<td role="cell"></td>'
@@ -179,10 +176,10 @@ def _section(section: Section, number: int, numbers: Numbers) -> str:
             f" {redraw}</figcaption></figure>\n"
         )
     for table in section.tables:
-        title = f"<b>Table {numbers.tables[table.name]}.</b> {plain(table.title)}"
-        label = f"Table {numbers.tables[table.name]}"
-        inside = f'<div class="wide" tabindex="0" role="region" aria-label="{label}">{html_table(table.rows)}</div>'
-        inside = inside if len(table.rows[0]) > WIDE else html_table(table.rows)
+        label, inside = f"Table {numbers.tables[table.name]}", html_table(table.rows)
+        title = f"<b>{label}.</b> {plain(table.title)}"
+        if len(table.rows[0]) > WIDE:
+            inside = f'<div class="wide" tabindex="0" role="region" aria-label="{label}">{inside}</div>'
         if table.folded:
             parts.append(f'<details id="table-{table.name}"><summary>{title}</summary>{inside}</details>\n')
         else:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from commons.files import read_text, unreadable, write_csv, write_text
-from commons.tables import aligned, cell
+from commons.tables import aligned, cell, numeric
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -62,8 +62,7 @@ def booktabs(rows: Rows) -> str:
     def line(values: Sequence[object]) -> str:
         return " & ".join("".join(TEX.get(letter, letter) for letter in cell(value)) for value in values) + r" \\"
 
-    numeric = [all(isinstance(row[key], int | float | None) for row in rows) for key in rows[0]]
-    columns = "".join("r" if right else "l" for right in numeric)
+    columns = "".join("r" if right else "l" for right in numeric(rows))
     body = "\n".join(line(list(row.values())) for row in rows)
     head = f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{line(list(rows[0]))}\n\\midrule\n"
     return f"{head}{body}\n\\bottomrule\n\\end{{tabular}}\n"

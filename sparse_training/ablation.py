@@ -14,10 +14,10 @@ from commons.statistics import holm, mean_interval, paired_interval, paired_p_va
 from commons.verdicts import better
 from sparse_training.runs.config import Config
 from sparse_training.sweeps import Plan, Settings, Sweep
-from sparse_training.sweeps.here import run_here
+from sparse_training.sweeps.here import check_here, run_here
 from sparse_training.sweeps.job import configuration_of
 from sparse_training.sweeps.plan import Treatment
-from sparse_training.training.many import Done, check_runs, train_one, unique
+from sparse_training.training.many import Done, train_one, unique
 
 DENSITIES = (0.2, 0.1, 0.05)
 SCORES = ("random", "snip", "grasp", "synflow")
@@ -171,11 +171,6 @@ def folders_of(sweep: Sweep) -> Folders:
     return found
 
 
-def check_variants(sweep: Sweep, workers: int = 0) -> None:
-    """Raise InputError, before the first step, for what would end a run later; see `check_runs`."""
-    check_runs([configuration_of(job) for job in sweep.jobs], [job.folder for job in sweep.jobs], workers)
-
-
 def train_variants(
     sweep: Sweep, *, workers: int = 0, progress: Done = lambda done, total: None, may_diverge: bool = False
 ) -> None:
@@ -184,9 +179,9 @@ def train_variants(
     progress: called with the numbers of finished and of all runs. may_diverge: whether a run that diverges is a result.
 
     Raises:
-        InputError: what `check_variants` finds before the first step, or a run that fails.
+        InputError: what `check_here` finds before the first step, or a run that fails.
     """
-    check_variants(sweep, workers)
+    check_here(sweep, workers)
     run_here(sweep, workers, progress, may_diverge=may_diverge)
 
 

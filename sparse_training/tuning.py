@@ -14,8 +14,9 @@ from sparse_training.reparam import LayerRates
 from sparse_training.runs.config import Config
 from sparse_training.runs.run import Run
 from sparse_training.sweeps import Plan, Settings, Sweep
-from sparse_training.sweeps.here import Done, run_here
+from sparse_training.sweeps.here import run_here
 from sparse_training.sweeps.plan import Treatment
+from sparse_training.training.many import Done
 
 if TYPE_CHECKING:
     from sparse_training.ablation import Variant
@@ -29,12 +30,10 @@ ROUNDS = 8  # of a search: each adds one value beyond the edge at which the best
 class Tuned:
     """A variant at its best learning rate.
 
-    variant: with the rate and what it takes from others among its settings. rates: the mean test accuracy in percent by
-    learning rate, the best first, 0 where a run diverged. folders: of the runs at the best rate.
+    variant: with the rate and what it takes from others among its settings. folders: of the runs at the best rate.
     """
 
     variant: "Variant"
-    rates: dict[float, float]
     folders: tuple[Path, ...]
 
 
@@ -59,7 +58,7 @@ def tuned(
     found: dict[str, Tuned] = {}
     chosen = []
     for variant in variants:
-        settings = (*variant.settings, *_taken(variant, found, config))
+        settings = (*variant.settings, *_taken(variant, found))
         if variant.grid:
             found[variant.label] = _search(replace(variant, settings=settings), config, runs, workers, progress)
             chosen.append(found[variant.label].variant)
@@ -68,7 +67,7 @@ def tuned(
     return chosen
 
 
-def _taken(variant: "Variant", found: dict[str, Tuned], config: Config) -> list[str]:
+def _taken(variant: "Variant", found: dict[str, Tuned]) -> list[str]:
     """Settings that a variant takes from the runs of others."""
     settings = []
     if variant.speeds_of:
@@ -103,9 +102,8 @@ def _search(variant: "Variant", config: Config, runs: Path, workers: int, progre
             folders[rate] = tuple(job.folder for job in jobs)
         return means
 
-    rates = best_inside(variant.grid, accuracies)
-    best = next(iter(rates))
-    return Tuned(replace(variant, settings=(*variant.settings, f"{RATE}={best}")), rates, folders[best])
+    best = next(iter(best_inside(variant.grid, accuracies)))
+    return Tuned(replace(variant, settings=(*variant.settings, f"{RATE}={best}")), folders[best])
 
 
 def best_inside(grid: Sequence[float], accuracies: Callable[[Sequence[float]], list[float]]) -> dict[float, float]:

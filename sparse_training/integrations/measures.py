@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sparse_training.reparam import Sparse
 from sparse_training.reparam.speeds import speeds_of
-from sparse_training.signs.compare import SignCounts, count_signs
+from sparse_training.signs.compare import flips_by_layer, total
 
 
 class Measures:
@@ -36,11 +36,11 @@ class Measures:
             sparse/speed/LAYER                   mean of g in dθ = −g ∇L dt
             sparse/lambda_max                    the largest eigenvalue of the Hessian in the active weights
         """
-        now, masks = self._signs(), {layer.name: layer.mask.cpu() for layer in self._sparse.layers}
-        found = {"sparse/density": self._sparse.masks.density}
+        now, masks = self._signs(), self._sparse.masks
+        found = {"sparse/density": masks.density}
         for since, before in (("start", self._start), ("last", self._last)):
-            counts = {name: count_signs(before[name], sign, masks[name]) for name, sign in now.items()}
-            found[f"sparse/flipped_since_{since}"] = sum(counts.values(), SignCounts(0, 0, 0, 0)).flipped_share
+            counts = flips_by_layer(before, now, masks)
+            found[f"sparse/flipped_since_{since}"] = total(counts.values()).flipped_share
             if since == "start":
                 found |= {f"sparse/flipped_since_start/{name}": count.flipped_share for name, count in counts.items()}
         self._last = now
@@ -50,7 +50,7 @@ class Measures:
         if self._sharpness is not None:
             from sparse_training.sharpness import max_eigenvalue
 
-            pair = max_eigenvalue(self._sparse.merge(), *self._sharpness, self._sparse.masks)
+            pair = max_eigenvalue(self._sparse.merge(), *self._sharpness, masks)
             found["sparse/lambda_max"] = pair.value
         return found
 

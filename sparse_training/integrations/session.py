@@ -12,7 +12,7 @@ from commons.checks import number, refuse
 from sparse_training.integrations.measures import Measures
 from sparse_training.methods import Attached, Method, Static
 from sparse_training.reparam import Factors, Sparse
-from sparse_training.tensor_files import read_tensors, write_tensors
+from sparse_training.tensor_files import prefixed, read_tensors, section, write_tensors
 
 
 class Session:
@@ -98,7 +98,7 @@ class Session:
         own = {name: value for name, value in self.sparse.model.state_dict().items() if name not in plain}
         # A shared weight has several names, of which one is enough.
         once = {(value.data_ptr(), value.shape): name for name, value in reversed(own.items())}
-        return {**self.attached.state_dict(), **{f"model/{name}": own[name] for name in once.values()}}
+        return self.attached.state_dict() | prefixed("model", {name: own[name] for name in once.values()})
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
         """Go on from what `state_dict` gave, by name; the rest of the network is loaded already."""
@@ -107,8 +107,7 @@ class Session:
         self._load_factors(state_dict)
 
     def _load_factors(self, state_dict: Mapping[str, Tensor]) -> None:
-        factors = {key.removeprefix("model/"): value for key, value in state_dict.items() if key.startswith("model/")}
-        self.sparse.model.load_state_dict(factors, strict=False)
+        self.sparse.model.load_state_dict(section(state_dict, "model"), strict=False)
 
     def save(self, path: Path) -> None:
         """Write `state_dict` as a safetensors file with a digest."""

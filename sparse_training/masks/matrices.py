@@ -107,7 +107,7 @@ def apart(tensors: Mapping[str, Tensor], axes: Mapping[str, str], inputs_second:
         if "e" in letters:
             stack = tensor.unbind(letters.index("e"))
             parts = {f"{name}[{index}]": part for index, part in enumerate(stack)}
-        flip = inputs_second and letters.replace("e", "").startswith("io")
+        flip = inputs_second and _inputs_first(letters)
         found |= {key: part.transpose(0, 1) if flip else part for key, part in parts.items()}
     return found
 
@@ -119,13 +119,18 @@ def together(
     found = {}
     for name, tensor in like.items():
         letters = axes.get(name, USUAL)
-        flip = inputs_second and letters.replace("e", "").startswith("io")
+        flip = inputs_second and _inputs_first(letters)
         stack = "e" in letters
         count = tensor.shape[letters.index("e")] if stack else 1
         each = [parts[f"{name}[{index}]" if stack else name] for index in range(count)]
         each = [part.transpose(0, 1).contiguous() if flip else part for part in each]
         found[name] = torch.stack(each, letters.index("e")) if stack else each[0]
     return found
+
+
+def _inputs_first(axes: str) -> bool:
+    """Whether a matrix, of a stack or not, has its inputs before its outputs."""
+    return axes.replace("e", "").startswith("io")
 
 
 def check_real(parameters: Mapping[str, Tensor]) -> None:

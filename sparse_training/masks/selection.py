@@ -31,7 +31,7 @@ def prunable(model: nn.Module, include: Sequence[str] = (), exclude: Sequence[st
     """
     named: dict[str, nn.Parameter] = dict(model.named_parameters())
     check_real({name: parameter for name, parameter in named.items() if nn.parameter.is_lazy(parameter)})
-    names = _names(model)
+    names = names_of(model)
     usual = {key for key, matrix in matrices_of(model).items() if not matrix.opt_in}
     weights = {name: names[id(parameter)] for name, parameter in named.items() if id(parameter) in usual}
     if not weights and not include:
@@ -58,7 +58,7 @@ def warn_of_passed_over(model: nn.Module) -> None:
         warnings.warn(f"not pruned: {listed}; include=['*', {left[0]!r}] would", PassedOver, stacklevel=3)
 
 
-def _names(model: nn.Module) -> dict[int, list[str]]:
+def names_of(model: nn.Module) -> dict[int, list[str]]:
     """Every name of each parameter, by its `id`."""
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):

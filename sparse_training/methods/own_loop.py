@@ -13,6 +13,7 @@ from sparse_training.methods.lifecycle import Training
 from sparse_training.methods.pairing import States, unmet_need
 from sparse_training.reparam import Sparse
 from sparse_training.seeding import generator
+from sparse_training.tensor_files import prefixed, section
 
 
 class Acting(States, Protocol):
@@ -59,8 +60,7 @@ class Attached:
     def state_dict(self) -> dict[str, Tensor]:
         """What a restart needs beside the states of model and optimizer: tensors by name, the masks among them."""
         state = {"step": torch.tensor(self.training.step), "generator": self.training.generator.get_state()}
-        state |= {f"memory/{name}": value for name, value in self.training.memory.items()}
-        return state | {f"mask/{name}": mask for name, mask in self.training.sparse.masks.items()}
+        return state | prefixed("memory", self.training.memory) | prefixed("mask", self.training.sparse.masks)
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor]) -> None:
         """Go on from what `state_dict` gave, by name; the masks become those of the weights, which are left alone.
@@ -70,17 +70,12 @@ class Attached:
         Raises:
             InputError: masks of other layers.
         """
-
-        def section(prefix: str) -> dict[str, Tensor]:
-            return {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix)}
-
-        sparse, masks = self.training.sparse, section("mask/")
-        order = [layer.name for layer in sparse.layers if layer.name in masks]  # a file may have sorted them
-        sparse.load_masks(Masks({name: masks[name] for name in dict.fromkeys([*order, *masks])}).to(sparse.device))
+        sparse = self.training.sparse
+        sparse.load_masks(Masks(section(state_dict, "mask")).to(sparse.device))
         self.training.step = int(state_dict["step"])
         self.training.generator.set_state(state_dict["generator"].cpu())
         self.training.memory.clear()
-        self.training.memory.update(section("memory/"))
+        self.training.memory.update(section(state_dict, "memory"))
 
 
 def attached(

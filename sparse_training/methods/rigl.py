@@ -9,11 +9,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from commons.checks import number
-from sparse_training.masks import Masks
 from sparse_training.methods.lifecycle import Training
 from sparse_training.methods.method import Method
 from sparse_training.methods.schedules import cosine_drop
-from sparse_training.methods.support import replace
+from sparse_training.methods.support import renewed, replace
 
 
 @dataclass(frozen=True)
@@ -44,12 +43,9 @@ class RiGL(Method):
         if not training.step or training.step % self.every or not drop:
             return False
         gradients, weights = training.dense_gradient(*batch), training.sparse.weights()
-        masks = {}
-        present = training.sparse.masks
-        for layer in training.sparse.layers:
-            name, mask = layer.name, present[layer.name]
-            masks[name] = mask
-            if not layer.frozen:
-                masks[name] = replace(weights[name], mask, int(drop * int(mask.sum())), gradients[name].abs())
-        training.sparse.set_masks(Masks(masks), training.optimizer)
+
+        def new(name: str, mask: Tensor) -> Tensor:
+            return replace(weights[name], mask, int(drop * int(mask.sum())), gradients[name].abs())
+
+        training.sparse.set_masks(renewed(training.sparse, new), training.optimizer)
         return self.replaces_step

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from commons.checks import number
-from sparse_training.masks import Masks
 from sparse_training.methods.lifecycle import Training
 from sparse_training.methods.method import Method
-from sparse_training.methods.support import replace
+from sparse_training.methods.support import renewed, replace
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,10 @@ class SET(Method):
     def on_step(self, training: Training) -> None:
         if training.step % training.steps_per_epoch or training.step == training.total_steps:
             return
-        weights, masks = training.sparse.weights(), {}
-        present = training.sparse.masks
-        for layer in training.sparse.layers:
-            name, mask = layer.name, present[layer.name]
-            masks[name] = mask
-            if not layer.frozen:
-                growth = torch.rand(mask.shape, generator=training.generator).to(mask.device)
-                masks[name] = replace(weights[name], mask, int(self.fraction * int(mask.sum())), growth)
-        training.sparse.set_masks(Masks(masks), training.optimizer)
+        weights = training.sparse.weights()
+
+        def new(name: str, mask: Tensor) -> Tensor:
+            growth = torch.rand(mask.shape, generator=training.generator).to(mask.device)
+            return replace(weights[name], mask, int(self.fraction * int(mask.sum())), growth)
+
+        training.sparse.set_masks(renewed(training.sparse, new), training.optimizer)

@@ -3,13 +3,14 @@
 It returns new masks and touches no weight.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from sparse_training.masks import Masks
 from sparse_training.masks.distributions import highest, select
+from sparse_training.reparam import Sparse
 
 
 def keep_largest(weights: Mapping[str, Tensor], density: float, within: Masks | None = None) -> Masks:
@@ -31,3 +32,14 @@ def replace(weight: Tensor, mask: Tensor, count: int, growth: Tensor) -> Tensor:
     kept = highest(torch.where(mask, weight.abs(), -torch.inf).flatten(), active - count).view_as(mask)
     grown = highest(torch.where(kept, -torch.inf, growth).flatten(), count).view_as(mask)
     return kept | grown
+
+
+def renewed(sparse: Sparse, new: Callable[[str, Tensor], Tensor]) -> Masks:
+    """The present masks, with new(name, mask) in the place of each whose weight is trained."""
+    present = sparse.masks
+    return Masks(
+        {
+            layer.name: present[layer.name] if layer.frozen else new(layer.name, present[layer.name])
+            for layer in sparse.layers
+        }
+    )

@@ -10,6 +10,7 @@ from torch.nn.utils import parametrize
 from commons.checks import refuse
 from sparse_training.masks import Masks
 from sparse_training.masks.matrices import axes_by_name, check_real
+from sparse_training.masks.selection import names_of
 from sparse_training.reparam.base import Reparam
 from sparse_training.reparam.factors import Factors, check_support
 from sparse_training.reparam.layer import Layer
@@ -42,7 +43,7 @@ def sparsify(model: nn.Module, masks: Masks, reparam: Reparam | None = None, sca
         refuse("model", type(model).__name__, "a plain network: it is reparametrized already", "merge() gives one")
     if isinstance(model, DistributedDataParallel):
         inner = Masks({name.removeprefix("module."): mask for name, mask in masks.items()})
-        check_equal(inner.values())
+        check_equal(inner)
         sparse = sparsify(model.module, inner, reparam, scaling)
         wrap_again(model)
         return sparse
@@ -51,12 +52,12 @@ def sparsify(model: nn.Module, masks: Masks, reparam: Reparam | None = None, sca
     check_real({name: named[name] for name in masks})
     if any(is_sharded(parameter) for parameter in named.values()):
         refuse("model", type(model).__name__, "a network before fully_shard", "call sparsify first")
-    every = list(model.named_parameters(remove_duplicate=False))
+    every = names_of(model)
     layers = []
     for name in masks:
         owner, _, attribute = name.rpartition(".")
         parameter = named[name]
-        others = tuple(other for other, p in every if p is parameter and other != name)
+        others = tuple(other for other in every[id(parameter)] if other != name)
         mask = torch.empty_like(parameter, dtype=torch.bool).copy_(masks[name])  # it will be written to
         layers.append(Layer(name, model.get_submodule(owner), attribute, mask, others=others, axes=axes[name]))
         parameter.masked_fill_(~mask, 0.0)
@@ -87,7 +88,7 @@ def write_weight(model: nn.Module, layer: Layer, chart: nn.Module) -> nn.Module:
         owners.setdefault(id(module), (module, attribute))
     for module, attribute in owners.values():
         parametrize.register_parametrization(module, attribute, chart)
-    entry: nn.Module = owners[id(layer.module)][0].parametrizations[layer.attribute]
+    entry: nn.Module = layer.module.parametrizations[layer.attribute]  # type: ignore[index,assignment]
     for module, attribute in owners.values():
         module.parametrizations[attribute] = entry
     return entry

@@ -20,7 +20,7 @@ def at_hand(layers: Sequence[Layer]) -> dict[str, Tensor]:
     for layer in layers:
         source = layer.parameters[0] if layer.factors is None else layer.factors.probe
         gradient = None if source is None else source.grad
-        found[layer.name] = whole(torch.zeros_like(layer.theta) if gradient is None else gradient)
+        found[layer.name] = whole(_zeros(layer) if gradient is None else gradient)
     return found
 
 
@@ -34,7 +34,7 @@ def probe(layers: Sequence[Layer]) -> None:
         if layer.factors is not None and is_sharded(layer.parameters[0]):
             raise InputError(f"factors that are sharded write {layer.name}: its gradient off the mask is not known")
         if layer.factors is not None:
-            layer.factors.probe = torch.zeros_like(layer.theta, requires_grad=True)
+            layer.factors.probe = _zeros(layer).requires_grad_()
 
 
 def unprobe(layers: Sequence[Layer]) -> None:
@@ -55,7 +55,13 @@ def evaluated(model: nn.Module, layers: Sequence[Layer], loss: Callable[[], Tens
         finally:
             unprobe(written)
     own = dict(zip((layer.name for layer in written), gradients, strict=True))
-    return {name: own.get(name, gradient) for name, gradient in at_hand(layers).items()}
+    found = own | at_hand([layer for layer in layers if layer.factors is None])
+    return {layer.name: found[layer.name] for layer in layers}
+
+
+def _zeros(layer: Layer) -> Tensor:
+    """Zeros of the shape, layout and dtype of θ, without computing it."""
+    return torch.zeros_like(layer.mask, dtype=layer.parameters[0].dtype)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import hashlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 import torch
 import torch.distributed as dist
@@ -38,11 +38,11 @@ def sharded_like(tensor: Tensor, model: Tensor) -> Tensor:
     return distribute_tensor(tensor, model.device_mesh, model.placements, src_data_rank=None)  # type: ignore[attr-defined]
 
 
-def check_equal(masks: Iterable[Tensor]) -> None:
+def check_equal(masks: Mapping[str, Tensor]) -> None:
     """Raise InputError unless all processes of the default group, each of which must ask, have the same whole masks."""
     digest = hashlib.sha256()
-    for mask in masks:
-        digest.update(mask.cpu().contiguous().numpy().tobytes())
+    for name, mask in masks.items():
+        digest.update(name.encode() + mask.cpu().contiguous().numpy().tobytes())
     found: list[str | None] = [None] * dist.get_world_size()
     dist.all_gather_object(found, digest.hexdigest())
     other = next((rank for rank, value in enumerate(found) if value != found[0]), None)

@@ -164,12 +164,13 @@ class Sparse:
         self._versions = self._written()
 
     def load_masks(self, masks: Masks) -> None:
-        """Take masks as the support that the weights already have; nothing is zeroed or grown.
+        """Take masks, in any order, as the support that the weights already have; nothing is zeroed or grown.
 
         Raises:
             InputError: masks of other layers or shapes.
         """
-        check_same_layers(masks, self._layers)
+        in_order = {layer.name: masks[layer.name] for layer in self._layers if layer.name in masks}
+        check_same_layers(in_order | dict(masks), self._layers)
         for layer in self._layers:
             layer.use_mask(masks[layer.name])
 
@@ -290,7 +291,7 @@ class Sparse:
         """
         new = [layer for layer in self._layers if is_sharded(layer.parameters[0]) and not is_sharded(layer.mask)]
         if new:
-            check_equal(layer.mask for layer in new)
+            check_equal({layer.name: layer.mask for layer in new})
         for layer in new:
             layer.shard()
 
@@ -425,7 +426,7 @@ def _trained(layers: list[Layer]) -> list[Layer]:
     return [layer for layer in layers if not layer.frozen]
 
 
-def check_same_layers(masks: Masks, layers: Sequence[Layer]) -> None:
+def check_same_layers(masks: Mapping[str, Tensor], layers: Sequence[Layer]) -> None:
     """Raise InputError unless the masks are of these layers, in shape and order."""
     given = [(name, tuple(mask.shape)) for name, mask in masks.items()]
     expected = [(layer.name, tuple(layer.mask.shape)) for layer in layers]

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from commons.checks import InputError
@@ -39,8 +40,9 @@ class Settings:
 
 def jobs_of(plan: Plan, settings: Settings, ledger: Ledger) -> list[Job]:
     """All runs of a plan, in the order in which they are made: every treatment with the first seed, then the second."""
+    address_of = cache(address_of_given)  # for this call: a folder may change between two
     jobs = [
-        _job(plan, treatment, seed, settings, ledger)
+        _job(plan, treatment, seed, settings, ledger, address_of)
         for seed in plan.seeds
         for treatment in plan.treatments
         if treatment.has(seed)
@@ -49,16 +51,19 @@ def jobs_of(plan: Plan, settings: Settings, ledger: Ledger) -> list[Job]:
     return [replace(job, keep="all") if job.address in sources else job for job in jobs]
 
 
-def _job(plan: Plan, treatment: Treatment, seed: int, settings: Settings, ledger: Ledger) -> Job:
+def _job(
+    plan: Plan, treatment: Treatment, seed: int, settings: Settings, ledger: Ledger, address_of: Callable[[Path], str]
+) -> Job:
     config = replace(treatment.config, seed=seed)
     if not config.engine.threads:
         config = replace(config, engine=replace(config.engine, threads=settings.threads))
     digest, origin = _digest(config, ledger), None
     texts = ["", ""]  # what this seed's run starts from, and that with seed 0
     if treatment.source is not None and treatment.start is not None:
-        source, given = _job(plan, treatment.source, seed, settings, ledger), treatment.source.given.get(seed)
-        name = address_of_given(given) if given else source.address
-        texts = [json.dumps([each, *determined(treatment.start)]) for each in (name, source.treatment)]
+        source = _job(plan, treatment.source, seed, settings, ledger, address_of)
+        given, choices = treatment.source.given.get(seed), determined(treatment.start, address_of)
+        name = address_of(given) if given else source.address
+        texts = [json.dumps([each, *choices]) for each in (name, source.treatment)]
         folder = str(given or source.folder)
         origin = Origin(name, folder, source.toml, given is not None, treatment.start, treatment.beside)
     return Job(

@@ -1,13 +1,16 @@
 """Make all runs of a sweep on this machine, for callers that need every one of them."""
 
-from collections.abc import Callable
-
 from commons.checks import InputError
 from sparse_training.sweeps.execute import Sweep
+from sparse_training.sweeps.job import configuration_of
 from sparse_training.sweeps.local import Local, usual_workers
 from sparse_training.training.loop import PreemptedError
+from sparse_training.training.many import Done, check_runs
 
-Done = Callable[[int, int], object]
+
+def check_here(sweep: Sweep, workers: int = 0) -> None:
+    """Raise InputError, before the first step, for what would end a run later; see `check_runs`."""
+    check_runs([configuration_of(job) for job in sweep.jobs], [job.folder for job in sweep.jobs], workers)
 
 
 def run_here(

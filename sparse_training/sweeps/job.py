@@ -6,7 +6,6 @@ to do.
 
 import shutil
 import time
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -115,8 +114,10 @@ def adopted(job: Job, ledger: Ledger) -> bool:
 
 def thin(folder: Path, keep: str) -> None:
     """Leave of a finished run's folder all, all but the networks before the last one, or nothing."""
+    from sparse_training.transplant.origin import start_file
+
     if keep != "all":
-        folder.with_name(f"{folder.name}.start.safetensors").unlink(missing_ok=True)
+        start_file(folder).unlink(missing_ok=True)
     if keep == "none":
         shutil.rmtree(folder, ignore_errors=True)
     elif keep == "last":
@@ -177,14 +178,11 @@ def without_places(config: "Config") -> "Config":
 
 def _train(job: Job, config: "Config") -> None:
     """In this process, or over several of torchrun's."""
-    from sparse_training.masks import EmptyLayer
-    from sparse_training.training.loop import train
+    from sparse_training.training.many import train_one
 
     if job.processes > 1:
         _train_over(job.processes, config, job.folder)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", EmptyLayer)
-        train(config, job.folder)
+    train_one(config, job.folder)
 
 
 def _train_over(processes: int, config: "Config", folder: Path) -> None:

@@ -9,15 +9,14 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
+from commons.parallel import ONE_THREAD, environment
 from sparse_training.sweeps.executor import Ended, Executor
 from sparse_training.sweeps.job import Ending, Job, perform
 
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
 SAVING_SECONDS = 60  # for a run to save its state when it is stopped
 
 Perform = Callable[[Job], tuple[Ending, str]]
@@ -91,7 +90,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(target=_serve, args=(theirs, work), daemon=True)
-        with _environment(ONE_THREAD):  # before the process imports torch, which it does to find `work`
+        with environment(ONE_THREAD):  # before the process imports torch, which it does to find `work`
             self.process.start()
         theirs.close()
 
@@ -103,21 +102,6 @@ class _Worker:
         except (EOFError, OSError):
             self.process.join()
             return Ending.DIED, f"its process ended with status {self.process.exitcode}"
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables for processes that are started within the block."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _serve(pipe: Connection, work: Perform) -> None:

@@ -1,6 +1,5 @@
 """How far a sweep is: runs done, running and left, the epoch of each run in progress, and the time that is left."""
 
-import json
 import re
 import sys
 import time
@@ -11,7 +10,7 @@ from statistics import fmean
 
 from commons.checks import refuse
 from commons.cli import progress
-from commons.files import complete_lines
+from commons.files import read_jsonl
 from sparse_training.runs.history import result_of
 from sparse_training.sweeps.execute import Sweep
 from sparse_training.sweeps.job import Job
@@ -89,7 +88,7 @@ def clock(seconds: float) -> str:
 
 def _epochs(job: Job) -> list[Record]:
     """The metrics of a run in progress, without a check of its folder, which another process writes at this moment."""
-    return [json.loads(line) for line in complete_lines(job.folder / "metrics.jsonl")]
+    return read_jsonl(job.folder / "metrics.jsonl")
 
 
 def _seconds_left(sweep: Sweep, left: list[Job], begun: Mapping[str, list[Record]]) -> float | None:

@@ -4,7 +4,6 @@ With one process every function returns what it was given.
 """
 
 import gc
-import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,8 +14,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from commons.checks import InputError, refuse
+from commons.checks import refuse
 from sparse_training.masks import Masks
+from sparse_training.reparam.sharding import check_equal
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,8 @@ class World:
 
     def check_equal(self, masks: Masks) -> None:
         """Raise InputError unless every process holds the same masks."""
-        if self.size == 1:
-            return
-        digest = hashlib.sha256()
-        for name, mask in masks.items():
-            digest.update(name.encode() + mask.cpu().contiguous().numpy().tobytes())
-        found = self.gather(digest.hexdigest())
-        other = next((rank for rank, value in enumerate(found) if value != found[0]), None)
-        if other is not None:
-            raise InputError(f"the masks of process {other} differ from those of process 0")
+        if self.size > 1:
+            check_equal(masks)
 
 
 def announced(name: str, default: int) -> int:

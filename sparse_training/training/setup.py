@@ -165,7 +165,7 @@ def _start_masks(config: Config, data: Data, model: nn.Module, given: Network | 
         asked.density,
         asked.score,
         usual_distribution(asked.score) if asked.distribution == "usual" else asked.distribution,
-        batch=data.samples("train", min(asked.samples, data.n_train), config.seed),
+        batch=_samples(data, asked.samples, config.seed),
         loss=cross_entropy,
         seed=config.seed,
         include=asked.include,
@@ -178,7 +178,12 @@ def _set_signs(config: Config, data: Data, model: nn.Module, masks: Masks) -> in
     asked = config.sign_init
     if not asked.name:
         return 0
-    batch = data.samples("train", min(asked.samples, data.n_train), config.seed)
+    batch = _samples(data, asked.samples, config.seed)
     found = find_signs(model, masks, asked.name, batch, loss=cross_entropy, seed=config.seed)
     set_signs(model, found.signs)
     return found.passes
+
+
+def _samples(data: Data, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """So many training samples, or all where there are fewer."""
+    return data.samples("train", min(count, data.n_train), seed)

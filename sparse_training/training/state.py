@@ -13,6 +13,7 @@ from torch import Tensor
 from commons.checks import InputError
 from sparse_training.masks import Masks
 from sparse_training.methods import Training
+from sparse_training.tensor_files import prefixed, section
 from sparse_training.training.distributed import World
 
 Tensors = dict[str, Tensor]
@@ -52,16 +53,16 @@ def pack(training: Training, progress: Progress, world: World) -> tuple[Tensors,
     Raises:
         InputError: the optimizer keeps something else than tensors and numbers, which would be lost.
     """
-    tensors = _prefixed("model", training.model.state_dict())
-    tensors |= _prefixed("mask", training.sparse.masks)
+    tensors = prefixed("model", training.model.state_dict())
+    tensors |= prefixed("mask", training.sparse.masks)
     numbers: dict[str, dict[str, Number]] = {}
     for name, parameter in training.model.named_parameters():
         held, numbers[name] = _parts(training.optimizer, training.optimizer.state.get(parameter, {}))
-        tensors |= _prefixed(f"optimizer/{name}", held)
-    tensors |= _prefixed("method", training.memory)
+        tensors |= prefixed(f"optimizer/{name}", held)
+    tensors |= prefixed("method", training.memory)
     tensors["generator"] = training.generator.get_state()
     for rank, own in enumerate(world.gather(_own(training.sparse.device, progress))):
-        tensors |= _prefixed(f"process{rank}", own)
+        tensors |= prefixed(f"process{rank}", own)
     groups = [
         {key: value for key, value in group.items() if isinstance(value, int | float)}
         for group in training.optimizer.param_groups
@@ -77,15 +78,13 @@ def unpack(training: Training, tensors: Tensors, info: dict[str, Any], world: Wo
     layout could round differently.
     """
     training.step = info["step"]
-    masks = _section(tensors, "mask")  # in the order of the file, which is not that of the layers
-    in_order = {name: masks[name] for name in training.sparse.masks if name in masks}
-    training.sparse.load_masks(Masks(in_order | masks))
-    training.model.load_state_dict(_section(tensors, "model"))
-    _restore_optimizer(training, _section(tensors, "optimizer"), info.get("optimizer", {}))
+    training.sparse.load_masks(Masks(section(tensors, "mask")))
+    training.model.load_state_dict(section(tensors, "model"))
+    _restore_optimizer(training, section(tensors, "optimizer"), info.get("optimizer", {}))
     training.memory.clear()
-    training.memory.update(_section(tensors, "method"))
+    training.memory.update(section(tensors, "method"))
     training.generator.set_state(tensors["generator"])
-    own = _section(tensors, f"process{world.rank}")
+    own = section(tensors, f"process{world.rank}")
     torch.set_rng_state(own["rng"])
     device = training.sparse.device
     if device.type == "cuda":
@@ -127,19 +126,10 @@ def _restore_optimizer(training: Training, tensors: Tensors, info: Mapping[str, 
     for name, parameter in training.model.named_parameters():
         state = training.optimizer.state[parameter]
         state.update(info.get("numbers", {}).get(name, {}))
-        for key, value in _section(tensors, name).items():
+        for key, value in section(tensors, name).items():
             if value.shape == parameter.shape:
                 state[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
             else:
                 state[key] = value.to(parameter.device) if value.dim() or id(parameter) in steps_there else value
     for group, saved in zip(training.optimizer.param_groups, info.get("groups", []), strict=False):
         group.update(saved)
-
-
-def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> Tensors:
-    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
-
-
-def _section(tensors: Mapping[str, Tensor], prefix: str) -> Tensors:
-    start = f"{prefix}/"
-    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}

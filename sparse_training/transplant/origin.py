@@ -3,6 +3,7 @@
 A worker makes the file once; it is made anew where it is damaged or belongs to another run.
 """
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,10 +46,10 @@ def address_of_given(folder: Path) -> str:
     return Run(folder).network().digest()
 
 
-def determined(cell: Cell) -> tuple[str, str, str, str]:
+def determined(cell: Cell, address_of: Callable[[Path], str] = address_of_given) -> tuple[str, str, str, str]:
     """The choices of a cell with the network of the run that they may name instead of where it lies."""
     mask, signs, magnitudes, rest = cell.choices
-    return mask, f"run:{address_of_given(Path(cell.other_run))}" if cell.other_run else signs, magnitudes, rest
+    return mask, f"run:{address_of(Path(cell.other_run))}" if cell.other_run else signs, magnitudes, rest
 
 
 def start_file(folder: Path) -> Path:
@@ -80,9 +81,9 @@ def told_of_start(origin: Origin, folder: Path) -> dict[str, Any]:
     last = source.network()
     told = {key: start.info[key] for key in ("redrawn_signs", "redrawn_magnitudes")}
     told["final_signs"] = agreement(start.weights(), last.weights(), start.masks, last.masks)
-    others = {cell.text: start_of(cell, source) for cell in origin.beside}
     differs = {
-        text: 1 - agreement(start.weights(), other.state, start.masks, other.masks) for text, other in others.items()
+        cell.text: 1 - agreement(start.weights(), other.state, start.masks, other.masks)
+        for cell, other in zip(origin.beside, starts_of(origin.beside, source), strict=True)
     }
     return {"source": origin.source, "taken": origin.taken.text, **told, **({"differs": differs} if differs else {})}
 
@@ -92,25 +93,31 @@ def write_start(cell: Cell, run: Run, path: Path, **info: str) -> None:
 
     info: what is to be saved with it besides the numbers of signs and magnitudes that were redrawn.
     """
-    start = start_of(cell, run)
+    (start,) = starts_of([cell], run)
     counts: dict[str, Any] = {"redrawn_signs": start.redrawn_signs, "redrawn_magnitudes": start.redrawn_magnitudes}
     save_network(path, start.state, start.masks, **counts, **info)
 
 
-def start_of(cell: Cell, run: Run) -> Start:
-    """The start of a cell from a finished run."""
-    first, last = run.network(0), run.network()
+def starts_of(cells: Sequence[Cell], run: Run) -> Iterator[Start]:
+    """The start of each cell from a finished run, whose networks are read once."""
+    if not cells:
+        return
+    first, last, config = run.network(0), run.network(), run.config
     assert last.masks is not None
-    config = run.config
     fresh = models.build(config.model, **last.info["inputs"], seed=derive(config.seed, "transplant"))
-    return build_start(
-        cell,
-        Source(first.state, last.state, last.masks, lambda epoch: signs_at(run, epoch)),
-        fresh.state_dict(),
-        derive(config.seed, "cell"),
-        masks=_scored(cell, config, fresh, last.masks),
-        other=Run(cell.other_run).network().state if cell.other_run else None,
-    )
+    source = Source(first.state, last.state, last.masks, lambda epoch: signs_at(run, epoch))
+    scored: dict[str, Masks | None] = {}
+    for cell in cells:
+        if cell.mask not in scored:
+            scored[cell.mask] = _scored(cell, config, fresh, last.masks)
+        yield build_start(
+            cell,
+            source,
+            fresh.state_dict(),
+            derive(config.seed, "cell"),
+            masks=scored[cell.mask],
+            other=Run(cell.other_run).network().state if cell.other_run else None,
+        )
 
 
 def signs_at(run: Run, epoch: int) -> Weights:

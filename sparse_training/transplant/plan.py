@@ -7,9 +7,9 @@ from commons.checks import InputError, refuse
 from sparse_training.masks import prunable
 from sparse_training.runs.run import Run
 from sparse_training.sweeps import Plan, Settings, Sweep
-from sparse_training.sweeps.job import configuration_of
+from sparse_training.sweeps.here import check_here
 from sparse_training.sweeps.plan import Treatment, begun_elsewhere
-from sparse_training.training.many import check_runs, epochs_of, network_of, unique
+from sparse_training.training.many import epochs_of, network_of, unique
 from sparse_training.transplant.cell import Cell
 from sparse_training.transplant.origin import recorded
 from sparse_training.transplant.verdict import BASELINE
@@ -64,7 +64,7 @@ def check_plan(sweep: Sweep, workers: int = 0) -> None:
             _check_epoch(treatment.source, treatment.start.early_epoch)
         if treatment.start.other_run:
             _check_other(treatment.source, treatment.start.other_run)
-    check_runs([configuration_of(job) for job in sweep.jobs], [job.folder for job in sweep.jobs], workers)
+    check_here(sweep, workers)
 
 
 def _check_epoch(source: Treatment, epoch: int) -> None:

@@ -71,7 +71,7 @@ function inWords({ flow, other, extent, start: [a, w], ended, steps, decays }) {
   const end = endOf(ended, flow), last = ended.points.find(isTaught) ?? ended.points.at(-1), at = number => number.toFixed(2).replace("-", "−");
   const until = { recovers: `, there at t = ${short(last.t)}`, stuck: `, at rest at t = ${short(last.t)}` }[end] ?? "";
   const lines = [`From (${at(a)}, ${at(w)}) the flow ${exact}${until}.`];
-  if (decays) lines[0] = flow.decays ? `${lines[0].slice(0, -1)} without decay; the basin drawn is that one.` : lines[0];
+  if (decays && flow.decays) lines[0] = `${lines[0].slice(0, -1)} without decay; the basin drawn is that one.`;
   if (steps.length > 1) {
     const how = { recovers: "recover", stuck: "are stuck", diverges: "diverge", moving: "are still on their way" }[outcomeOf(steps)];
     lines.push(`After ${steps.length - 1} steps the steps *${how}*.`);

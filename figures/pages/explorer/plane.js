@@ -123,7 +123,7 @@ function drawFrame(ink, size, extent, place, colours) {
   ink.path([place(-extent, 0), place(extent, 0)], quiet);
   ink.path([place(0, -extent), place(0, extent)], quiet);
   for (const at of [-1, -0.5, 0, 0.5, 1].map(share => share * extent)) {
-    const label = String(Number(at.toPrecision(3))).replace("-", "−");
+    const label = short(at);
     ink.text(place(at, 0)[0], size - MARGIN.bottom + 11, label, { fill: colours.quiet, size: 11, align: "center" });
     ink.text(MARGIN.left - 5, place(0, at)[1], label, { fill: colours.quiet, size: 11, align: "right" });
   }

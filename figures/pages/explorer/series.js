@@ -13,10 +13,10 @@ function drawSeries(ink, width, height, scene, colours) {
 }
 
 function panelsOf({ flow, path, steps, time }, colours) {
-  const shown = steps.filter(({ t }) => t <= time * 1.0001);
+  const shown = steps.filter(({ t }) => t <= time * 1.0001), drawn = extended(path, time);
   const curve = (label, colour, ofFlow, ofStep, dash = []) => ({
     label, colour, dash,
-    line: extended(path, time).map(point => [point.t, ofFlow(point)]),
+    line: drawn.map(point => [point.t, ofFlow(point)]),
     dots: shown.map(point => [point.t, ofStep(point)]),
   });
   const weight = name => point => point[name];

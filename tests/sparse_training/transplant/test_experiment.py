@@ -329,7 +329,9 @@ def test_the_command_trains_reports_and_goes_on(tmp_path, monkeypatch, capsys):
     lines = (tmp_path / "out" / "ledger.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "out" / "ledger.jsonl").write_text("".join(lines[:-1]))
     assert parser().execute([*arguments, "--cell", "signs=final"]) == 0
-    assert capsys.readouterr().out == once == (tmp_path / "out" / "report.md").read_text()
+    table, report = (tmp_path / "out" / f"report.{suffix}" for suffix in ("csv", "md"))
+    told = f"wrote {table}, {report}\nnext  python -m figures transplant {table}\n"
+    assert capsys.readouterr().out == once == report.read_text() + told
     assert len((tmp_path / "out" / "report.csv").read_text().splitlines()) == 5
 
 
