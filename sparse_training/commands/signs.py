@@ -81,7 +81,7 @@ def _of_run(args: argparse.Namespace) -> None:
     write_csv(out, [row.row() for row in (*table.rows, *kinds, *table.totals())])
     print(aligned(by_group(table, groups, args.settled)), end="")
     print(f"epochs {table.epochs[0]} to {table.epochs[-1]}")
-    wrote(out, then=("figures", "flips", out))
+    wrote(out, then=("figures", "signs", out))
 
 
 def _of_checkpoints(args: argparse.Namespace) -> list[dict[str, Any]]:
