@@ -24,6 +24,7 @@ def ledger_figure(path: Path, sweep: str = "") -> "Figure":
 
     from commons.verdicts import Verdict
     from sparse_training.sweeps import Ledger
+    from sparse_training.sweeps.columns import LOWER_IS_BETTER
     from sparse_training.sweeps.plan import label
     from sparse_training.sweeps.table import compare, header_of
 
@@ -51,5 +52,6 @@ def ledger_figure(path: Path, sweep: str = "") -> "Figure":
                 face = "white" if each.above is Verdict.NOT_RESOLVED else "#0072B2"
                 error = half if np.isfinite(half) else None
                 axes.errorbar(each.difference.mean, row, xerr=error, fmt="o", color="#0072B2", mfc=face)
-        axes.set_xlabel(f"difference from {against}, same seeds")
+        told = "; below 0 is better" if metric in LOWER_IS_BETTER else ""
+        axes.set_xlabel(f"difference from {against}, same seeds{told}")
     return figure

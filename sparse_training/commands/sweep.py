@@ -2,7 +2,8 @@
 
 The ledger, DIR/ledger.jsonl, has a line for each finished run; what it has is not run again. The same command goes on
 after any interruption. `sweep status FILE --out DIR` says how far it is; `sweep table LEDGER` prints means and
-paired differences with 95 % intervals, p-values adjusted by Holm, and whether an arm is above the one compared with.
+paired differences with 95 % intervals, p-values adjusted by Holm, and whether an arm is better than the one that it is
+compared with.
 """
 
 import argparse

@@ -30,6 +30,8 @@ METRICS = (
 FLIPS = ("weights", "active", "zero", "compared", "flipped", "flips", "same")  # counts, summed over the layers
 STARTS = ("redrawn_signs", "redrawn_magnitudes", "final_signs")  # of runs that start from another run
 NAMES = (*METRICS, *FLIPS, *STARTS, "settled", "lambda_max", "seconds")
+HIGHER_IS_BETTER = ("train_accuracy", "test_accuracy")
+LOWER_IS_BETTER = ("train_loss", "test_loss", "bits_per_byte")
 FUNCTIONS: dict[str, Callable[..., float]] = {"abs": abs, "log": math.log, "sqrt": math.sqrt, "max": max, "min": min}
 
 

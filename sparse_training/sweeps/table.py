@@ -13,8 +13,8 @@ from commons.sequential import sequential_interval, sequential_p_value
 from commons.statistics import Interval, holm, mean_interval, paired_interval, paired_p_value
 from commons.tables import aligned
 from commons.tables import cell as text_of
-from commons.verdicts import Verdict, better
-from sparse_training.sweeps.columns import names_of, numbers
+from commons.verdicts import Verdict, better, opposite
+from sparse_training.sweeps.columns import HIGHER_IS_BETTER, LOWER_IS_BETTER, names_of, numbers
 from sparse_training.sweeps.ledger import Ledger, Record
 from sparse_training.sweeps.plan import label
 
@@ -135,7 +135,11 @@ def _difference(pair: tuple[list[float], list[float]] | None, always: bool, comp
 
 
 def rows_of(comparisons: Sequence[Comparison], header: Record, against: str | None = None) -> list[Row]:
-    """Rows for people: means and differences with half the width of their 95 % intervals."""
+    """Rows for people: means and differences with half the width of their 95 % intervals.
+
+    Whether an arm is better than the one it is compared with depends on the metric: lower losses and bits per byte are
+    better. Of a metric that is neither good nor bad, such as a count of flips, it is said whether the arm is above.
+    """
     name = header["against"] if against is None else against
     fields = list(dict.fromkeys(field for each in comparisons for field in each.point))
     rows = []
@@ -146,7 +150,7 @@ def rows_of(comparisons: Sequence[Comparison], header: Record, against: str | No
             row["diverged"] = each.diverged
         if name:
             row |= {f"minus {name}": _text(each.difference, "+"), "p (Holm)": each.p}
-            row[f"above {name}?"] = _plain(each.above)
+            row |= _judged(each.above, header["metric"], name)
         if name and header["margin"]:
             row[f"within ±{header['margin']:g}?"] = within(each.difference, header["margin"])
         for column in header["columns"]:
@@ -154,6 +158,14 @@ def rows_of(comparisons: Sequence[Comparison], header: Record, against: str | No
             row[column] = _text(mean_interval(own)) if own else None
         rows.append(row)
     return rows
+
+
+def _judged(above: Verdict | None, metric: str, name: str) -> Row:
+    """Whether an arm is better than another one, or above it where the metric has no good direction."""
+    if metric in LOWER_IS_BETTER:
+        above = opposite(above) if above is not None else None
+    question = "better than" if metric in (*HIGHER_IS_BETTER, *LOWER_IS_BETTER) else "above"
+    return {f"{question} {name}?": _plain(above)}
 
 
 def within(difference: Interval | None, margin: float) -> str | None:
@@ -167,14 +179,17 @@ def within(difference: Interval | None, margin: float) -> str | None:
 
 
 def best_rows(comparisons: Sequence[Comparison], metric: str) -> list[Row]:
-    """For each arm the treatment with the best mean, and which of its settings lie at an edge of the grid."""
+    """For each arm the treatment with the best mean, and which of its settings lie at an edge of the grid.
+
+    The lowest mean of a loss or of bits per byte is the best, and the highest of any other metric.
+    """
     rows = []
     for arm in dict.fromkeys(each.arm for each in comparisons):
         own = [each for each in comparisons if each.arm == arm and each.mean is not None]
         if not own:
             rows.append({"arm": arm, "best": "all diverged", "n": 0, metric: None, "at the edge": None})
             continue
-        sign = -1 if metric.endswith(("loss", "bits_per_byte")) else 1
+        sign = -1 if metric in LOWER_IS_BETTER else 1
         best = max(own, key=lambda each: sign * each.mean.mean if each.mean else 0.0)
         edges = []
         for field, value in best.point.items():

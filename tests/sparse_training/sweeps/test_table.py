@@ -91,6 +91,34 @@ def test_the_best_of_a_grid_and_its_edges(ledger: Callable[..., Ledger]) -> None
     assert (rows["better"]["best"], rows["better"]["at the edge"]) == ("lr=0.4", "lr")
 
 
+@pytest.mark.parametrize(
+    ("metric", "question", "answer", "best"),
+    [
+        ("test_accuracy", "better than plain?", "agrees", "lr=0.4"),
+        ("bits_per_byte", "better than plain?", "disagrees", "lr=0.1"),
+        ("test_loss", "better than plain?", "disagrees", "lr=0.1"),
+        ("steps", "above plain?", "agrees", "lr=0.4"),
+    ],
+)
+def test_lower_is_better_for_losses_and_bits(
+    ledger: Callable[..., Ledger], metric: str, question: str, answer: str, best: str
+) -> None:
+    """The same numbers under another name: what is above plain is better, worse, or only above."""
+    made, other = ledger(), Ledger(ledger().path.with_name("other.jsonl"))
+    for line in (header_of(made), *made.runs()):
+        line = {key: value for key, value in line.items() if key != "sum"}
+        if line["kind"] == "sweep":
+            line["metric"] = metric
+        elif line["metrics"]:
+            line["metrics"] = {**line["metrics"], metric: line["metrics"]["test_accuracy"]}
+        other.append({**line, "columns": {}} if line["kind"] == "sweep" else line)
+    rows = {(row["arm"], row["lr"]): row for row in rows_of(compare(other), header_of(other))}
+    assert rows["better", 0.1][question] == answer
+    assert rows["better", 0.2][question] == "not resolved"
+    assert rows["better", 0.1]["minus plain"].startswith("+")
+    assert {row["arm"]: row["best"] for row in best_rows(compare(other), metric)}["better"] == best
+
+
 def test_a_small_negative_difference_is_no_minus_zero(ledger: Callable[..., Ledger]) -> None:
     made = ledger()
     below = [replace(each, difference=Interval(-0.04, -1.84, 1.76, 5)) for each in compare(made)]
