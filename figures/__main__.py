@@ -18,7 +18,7 @@ def _reproduce(args: argparse.Namespace) -> None:
     from figures.reproduce import Settings, reproduce
 
     settings = Settings(args.device, args.seeds, args.grid, args.bench)
-    reproduce(Path(args.out), settings, force=args.force, workers=args.workers)
+    reproduce(Path(args.out), settings, results=Path(args.results), force=args.force, workers=args.workers)
 
 
 def _explore(args: argparse.Namespace) -> None:
@@ -89,6 +89,8 @@ def register_reproduce(commands: "argparse._SubParsersAction[Parser]") -> None:
     command.add_argument("--grid", type=int, default=256, help="starts along each side of a phase diagram")
     command.add_argument("--bench", type=float, default=1.0, help="share of the problems' 512, 64 and 32 seeds to run")
     command.add_argument("--workers", type=int, default=0, help="processes that train; 0: one a core")
+    kept = "folder of kept results, whose ledger of language models the report holds against the claims"
+    command.add_argument("--results", default="results", help=f"{kept} (default: %(default)s)")
     command.add_argument("--force", action="store_true", help="replace a finished run in --out")
     command.set_defaults(run=_reproduce)
 

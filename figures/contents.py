@@ -1,9 +1,11 @@
 """What the report of `reproduce` says and in which order; text that depends on results is computed from them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from figures.language import Language
 from figures.published import TABLES
 from figures.report import (
     Evidence,
@@ -70,12 +72,19 @@ def evidence_of(row: Mapping[str, Any]) -> Evidence:
 
 
 def write_contents(
-    out: Path, settings: Mapping[str, Any], proofs: list[dict[str, Any]], tables: Mapping[str, Rows]
+    out: Path,
+    settings: Mapping[str, Any],
+    proofs: list[dict[str, Any]],
+    tables: Mapping[str, Rows],
+    language: Language | None = None,
 ) -> None:
-    """Write out/report.html from the tables and the pictures in out/figures."""
-    sections = [_theorems(proofs), *_measured(out / "figures", settings, tables), _published()]
+    """Write out/report.html from the tables, the pictures in out/figures, and what is kept of runs on text."""
+    figures, kept = out / "figures", language or Language()
+    before = [_theorems(proofs), *_measured(figures, settings, tables)]
+    spoken, after = kept.section(figures), [_published()]
+    numbers = Numbers.of([*before, spoken, *after])
+    sections = [*before, replace(spoken, ready=kept.ready(numbers)), *after]
     claims = tables["claims"]
-    numbers = Numbers.of(sections)
     sides = "".join(
         f"<div><h3>{head}</h3><ul>{''.join(f'<li>{text}</li>' for text in texts)}</ul></div>"
         for head, texts in (("What this size can say", CAN), ("What it cannot", CANNOT))

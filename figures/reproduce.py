@@ -34,6 +34,7 @@ from figures.findings import (
     transplant_rows,
 )
 from figures.folder import SUMMARY, Folder
+from figures.language import Language
 from figures.tables import Rows, read_table, write_table
 
 if TYPE_CHECKING:
@@ -60,13 +61,14 @@ PICTURES = [
     "geometry",
     *(f"{kind}-{model}" for model in PRESETS for kind in ("flips", "sharpness", "transplant")),
 ]
+TABLE_SUFFIXES, PICTURE_SUFFIXES = ("csv", "md", "tex"), ("png", "pdf", "svg")
 FILES = [
     *("proofs.json", "proofs.txt", "report.html", "explorer.html", SUMMARY),
     *(f"phase/{diagram_file(name)}.npz" for name in FLOWS),
     "phase/geometry.npz",
     *(f"problems/problem-{name}.{suffix}" for name in PROBLEMS for suffix in ("md", "csv", "json")),
-    *(f"tables/{name}.{suffix}" for name in TABLES for suffix in ("csv", "md", "tex")),
-    *(f"figures/{name}.{suffix}" for name in PICTURES for suffix in ("png", "pdf", "svg")),
+    *(f"tables/{name}.{suffix}" for name in TABLES for suffix in TABLE_SUFFIXES),
+    *(f"figures/{name}.{suffix}" for name in PICTURES for suffix in PICTURE_SUFFIXES),
 ]
 
 
@@ -88,20 +90,32 @@ class Settings:
         number("grid", self.grid, at_least=2, integer=True)
 
 
-def reproduce(out: Path, settings: Settings, *, force: bool = False, workers: int = 0, tell: Tell = print) -> None:
+def reproduce(
+    out: Path,
+    settings: Settings,
+    *,
+    results: Path = Path("results"),
+    force: bool = False,
+    workers: int = 0,
+    tell: Tell = print,
+) -> None:
     """Do everything that is not yet in `out` and write the report there.
 
+    results: folder of kept results, from which the report takes what it says of language models; they are not trained
+    here.
+
     Raises:
-        InputError: out cannot be written to, holds a finished run and not `force`, or one with other settings; or the
-            device is not there.
+        InputError: out cannot be written to, holds a finished run and not `force`, or one with other settings; the
+            device is not there; or results has a ledger on text that cannot be read.
     """
     from dynamics.trajectories import check_device
 
     check_device(settings.device)
+    language = Language.read(results)
     digits = Digits(out, settings.device, settings.seeds, workers)
     folder = Folder(out, asdict(settings), force)
     digits.check()
-    folder.add([*FILES, *digits.ledgers()], digits.folders())
+    folder.add([*FILES, *_files(language), *digits.ledgers()], digits.folders())
     with progress() as bars:
         task = bars.add_task("proving", total=None)
 
@@ -118,12 +132,17 @@ def reproduce(out: Path, settings: Settings, *, force: bool = False, workers: in
         advance("drawing", 0, 1)
         findings, tables = _tabulate(out, diagrams, geometry, arms, transplants)
         _draw(out / "figures", diagrams, geometry, tables)
+        _keep(out, language)
     write_text(out / "proofs.txt", proof_text(proofs))
     solved = {f"problem-{name}": read_table(out / "problems" / f"problem-{name}.csv") for name in PROBLEMS}
-    write_contents(out, asdict(settings), proofs, {**tables, **solved})
+    write_contents(out, asdict(settings), proofs, {**tables, **solved}, language)
     write_explorer(out / "explorer.html")
     tell(aligned([finding.row() for finding in findings]))
-    write_json(out / SUMMARY, {"settings": asdict(settings), "findings": [f.row() for f in findings]})
+    spoken = [finding.row() for finding in language.findings]
+    if spoken:
+        tell(f"In language, from {results}:\n{aligned(spoken)}")
+    found = {"findings": [finding.row() for finding in findings], "language": spoken}
+    write_json(out / SUMMARY, {"settings": asdict(settings), **found})
     tell(f"report: {out / 'report.html'}\nexplorer: {out / 'explorer.html'}")
 
 
@@ -259,6 +278,23 @@ def _draw(folder: Path, diagrams: Diagrams, geometry: "Sweep", tables: dict[str,
             save_figure(flips_figure(flips), folder / f"flips-{model}")
             save_figure(sharpness_figure(networks), folder / f"sharpness-{model}")
             save_figure(transplant_figure([_drawn(row) for row in starts]), folder / f"transplant-{model}")
+
+
+def _files(language: Language) -> list[str]:
+    """What `_keep` writes."""
+    tables = [f"tables/{name}.{suffix}" for name in language.tables for suffix in TABLE_SUFFIXES]
+    return tables + [f"figures/{name}.{suffix}" for name in language.sweeps for suffix in PICTURE_SUFFIXES]
+
+
+def _keep(out: Path, language: Language) -> None:
+    """The tables and the pictures of runs on text, beside those of this reproduction."""
+    from figures.style import paper_style, save_figure
+
+    for name, rows in language.tables.items():
+        write_table(rows, out / "tables" / name)
+    with paper_style():
+        for name, figure in language.drawn().items():
+            save_figure(figure, out / "figures" / name)
 
 
 def _drawn(row: Mapping[str, Any]) -> dict[str, Any]:

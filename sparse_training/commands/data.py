@@ -24,6 +24,7 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     parser.add_argument("--context", type=int, metavar="N", help="bytes of a crop (default: 128)")
     parser.add_argument("--test-crops", type=int, metavar="N", help="held-out crops to test on (default: all)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="CSV of what --baselines finds")
     parser.add_argument("--cache", action="store_true", help="list the decoded pixels that are kept, without DIR")
     parser.add_argument("--clear-cache", action="store_true", help="remove them; what needs them decodes again")
     parser.set_defaults(run=run)
@@ -42,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.dir is None:
         refuse("dir", None, "a folder with a data set", "data --cache lists the decoded pixels that are kept")
+    if args.out is not None and not args.baselines:
+        refuse("out", str(args.out), "left out without --baselines, whose table it takes")
     if args.text or args.baselines or args.dir == "python-text":
         _text(args)
         return 0
@@ -78,6 +81,8 @@ def _cache(clear: bool) -> None:
 
 
 def _text(args: argparse.Namespace) -> None:
+    from commons.cli import wrote
+    from commons.files import output_file, write_csv
     from commons.tables import aligned
     from sparse_training import data
     from sparse_training.data.baselines import baselines
@@ -96,3 +101,7 @@ def _text(args: argparse.Namespace) -> None:
     if args.baselines:
         rows = [{"model": model, "bits per byte": bits} for model, bits in baselines(found).items()]
         print(f"\n{aligned(rows)}", end="")
+        if args.out is not None:
+            tested = {"digest": record["digest"], "test crops": found.n_test}
+            write_csv(output_file("out", args.out), [{**tested, **row} for row in rows])
+            wrote(args.out)

@@ -27,13 +27,14 @@ LEVEL = 0.05
 class Comparison:
     """A treatment of a sweep and, if it has a partner, its difference from it.
 
-    numbers: of each run, by seed. mean: of the metric, None where no run has it. difference: of the metric, on common
-    seeds; p: of the paired t test, adjusted by Holm over the table. Where the sweep stopped when resolved, both are
-    those that hold at every look.
+    records: the lines of its runs in the ledger, by seed. numbers: of each run, by seed. mean: of the metric, None
+    where no run has it. difference: of the metric, on common seeds; p: of the paired t test, adjusted by Holm over the
+    table. Where the sweep stopped when resolved, both are those that hold at every look.
     """
 
     arm: str
     point: Mapping[str, Any]
+    records: Mapping[int, Record]
     numbers: Mapping[int, Mapping[str, float | None]]
     mean: Interval | None
     diverged: int
@@ -95,6 +96,7 @@ def compare(ledger: Ledger, sweep: str = "", against: str | None = None, metric:
         Comparison(
             arm=arm,
             point=json.loads(point),
+            records=treatments[arm, point],
             numbers=measured[arm, point],
             mean=mean_interval(list(own.values())) if own else None,
             diverged=sum(record["diverged"] is not None for record in treatments[arm, point].values()),
