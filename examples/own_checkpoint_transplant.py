@@ -46,10 +46,10 @@ def main() -> None:
     masks, accuracy = train(model, make_masks(model, 1.0, "random"), x, y, ACDC())
     print(f"AC/DC {accuracy:.3f}, λ_max {max_eigenvalue(model, cross_entropy, (x[:500], y[:500]), masks).value:.3f}")
 
-    flips = flips_by_layer({name: init[name] for name in masks}, model.state_dict(), masks)
+    flips = flips_by_layer(init, model.state_dict(), masks)
     print({name: f"{count.flipped_share:.1%} flipped" for name, count in flips.items()})
 
-    source = Source(init, model.state_dict(), masks, lambda epoch: init)
+    source = Source(init, model.state_dict(), masks)
     for cell in (Cell(signs="final"), Cell(signs="random", magnitudes="learned"), Cell(signs="random")):
         start = build_start(cell, source, network().state_dict(), seed=0)
         again = network()

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,30 @@ def test_the_code_of_a_tutorial_runs(page: Path, tmp_path: Path, monkeypatch: py
     names: dict[str, object] = {"__name__": page.stem}
     for block in blocks:
         exec(compile(block, page.name, "exec"), names)
+
+
+def test_two_checkpoints_are_compared_in_python_as_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    def network() -> torch.nn.Module:
+        return torch.nn.Sequential(*(torch.nn.Linear(16, 16) for _ in range(3)))
+
+    torch.manual_seed(0)
+    monkeypatch.chdir(tmp_path)
+    init, final = network(), network()
+    torch.save(init.state_dict(), "init.pt")
+    torch.save(final.state_dict(), "final.pt")
+    text = (DOCS / "how-to" / "own-checkpoints.md").read_text()
+    (code,) = re.findall(r"```python\n(import torch\n\nfrom sparse_training import.*?)```", text, re.DOTALL)
+    names = {"network": network, "model": network(), "x": torch.randn(20, 16), "y": torch.arange(20) % 2}
+    exec(compile(code, "own-checkpoints", "exec"), names)
+    found: Any = names
+    turned = (init[1].weight * final[1].weight < 0) & found["masks"]["1.weight"]
+    assert found["flips"]["1.weight"].flipped == int(turned.sum())
+    assert list(found["flips"]) == ["0.weight", "1.weight", "2.weight"]
+    for name, mask in found["start"].masks.items():
+        assert torch.equal(found["start"].state[name].sign(), found["final"][name].sign() * mask)
+    assert found["sharpness"] > 0
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.relative_to(DOCS).as_posix())

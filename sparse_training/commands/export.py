@@ -27,7 +27,12 @@ SIZE = 250  # samples that are classified together
 def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the command."""
     parser = commands.add_parser("export", help="write a network for other programs", description=__doc__)
-    parser.add_argument("source", metavar="RUN|CHECKPOINT", type=Path, help="folder of a run, or file of a network")
+    parser.add_argument(
+        "source",
+        metavar="RUN|CHECKPOINT",
+        type=Path,
+        help="folder of a run, or file of a network, or folder of save_pretrained",
+    )
     parser.add_argument("--epoch", type=int, help="a saved epoch of a run; by default the last one")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write")
     parser.add_argument("--format", choices=FORMATS, help="by default that of the extension of --out")
@@ -46,6 +51,7 @@ def run(args: argparse.Namespace) -> None:
     from commons.files import output_file
     from sparse_training.export import FORMATS as KNOWN
     from sparse_training.export import dense_bytes, export, format_of, with_support
+    from sparse_training.runs.states import is_pretrained
 
     name = format_of(args.out, args.format)
     for option in ("out", "masks"):
@@ -53,7 +59,8 @@ def run(args: argparse.Namespace) -> None:
             output_file(option, getattr(args, option))
     if args.samples is not None:
         number("samples", args.samples, at_least=0, integer=True)
-    found = (_of_run if args.source.is_dir() else _of_checkpoint)(args, KNOWN[name].needs_model)
+    of_run = args.source.is_dir() and not is_pretrained(args.source)
+    found = (_of_run if of_run else _of_checkpoint)(args, KNOWN[name].needs_model)
     network = found.network
     export(with_support(network), args.out, name, model=found.model, x=found.x)
     epoch = f"epoch {network.info['epoch']}, " if "epoch" in network.info else ""
@@ -111,7 +118,7 @@ def _of_run(args: argparse.Namespace, needs_model: bool) -> _Found:
 def _of_checkpoint(args: argparse.Namespace, needs_model: bool) -> _Found:
     from commons.checks import refuse
     from sparse_training import models
-    from sparse_training.runs.states import read_network
+    from sparse_training.runs.states import put_into, read_network
     from sparse_training.sharpness.sources import Chosen, Files, of_files
 
     if args.epoch is not None:
@@ -128,10 +135,7 @@ def _of_checkpoint(args: argparse.Namespace, needs_model: bool) -> _Found:
         model = next(source.networks()).model
         return _Found(network, model, batches[0][0], () if args.samples == 0 else batches)
     model = models.build(args.model, **network.info.get("inputs", {}))
-    try:
-        model.load_state_dict(network.state)
-    except RuntimeError as error:
-        refuse("model", args.model, f"the network of {str(args.source)!r}", " ".join(str(error).split()))
+    put_into(model, network.state, args.source)
     sizes = models.published_sizes(args.model) | network.info.get("inputs", {})
     return _Found(network, model, _zeros(sizes), told="--data names its samples")
 

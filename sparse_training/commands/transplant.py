@@ -30,7 +30,8 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
         "random init, each on the learned mask. A cell reads mask=learned,signs=epoch:10,magnitudes=random,rest=init; "
         "mask: learned, shuffled, SCORE or SCORE:DISTRIBUTION; signs: init, final, random, epoch:K, perturbed:Q, "
         "run:PATH; magnitudes: init, learned, random, constant; rest (biases, normalizations): init, learned. With "
-        "--final and --init the source is two checkpoints of your own; preset and --set say how starts are trained.",
+        "--final and --init the source is two checkpoints of your own; preset and --set say how starts are trained and "
+        "on what, as --set epochs=20 data.name=module:callable.",
     )
     sources = parser.add_mutually_exclusive_group(required=True)
     sources.add_argument("--source", nargs="+", metavar="RUN", help="finished runs, one a seed and method")
@@ -46,7 +47,9 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument("--model", help="network of --final and --init, a name or module:callable")
     parser.add_argument("--preset", default="digits-mlp", help="configuration of the sources that --method trains")
     parser.add_argument("--config", type=Path, help="TOML file to take instead of a preset")
-    parser.add_argument("--data", default="", help="folder of the data")
+    parser.add_argument(
+        "--data", default="", help="folder of the data; which data: --set data.name=NAME or module:callable"
+    )
     parser.add_argument("--density", type=float, default=0.1, help="share of the prunable weights that is kept")
     parser.add_argument("--set", nargs="+", default=[], metavar="SETTING=VALUE", help="settings of every source")
     parser.add_argument("--seeds", type=int, default=5, help="seeds 0, 1, ... of the sources that --method trains")
@@ -118,6 +121,7 @@ def _sources(args: argparse.Namespace) -> "list[Treatment]":
 
 def _of_checkpoints(args: argparse.Namespace, base: "Config") -> "list[Treatment]":
     from commons.checks import refuse
+    from sparse_training.runs.run import Run
     from sparse_training.transplant.foreign import as_runs
     from sparse_training.transplant.sources import given
 
@@ -126,6 +130,12 @@ def _of_checkpoints(args: argparse.Namespace, base: "Config") -> "list[Treatment
             refuse(name, None, "given, as --final asks")
     config = base.with_set([f"model={args.model}", *args.set])
     folders = as_runs(config, args.init, args.final, args.masks, range(args.seeds), args.out / "given")
+    reached = Run(folders[0]).summary["test_accuracy"]
+    print(
+        f"the baseline is {args.final}, with {reached:.2f} % of the test samples of {config.data.name!r}; if it was "
+        "trained on other data, or on inputs scaled otherwise, name them: --set data.name=module:callable",
+        file=sys.stderr,
+    )
     return given(folders, config.code)
 
 

@@ -61,9 +61,10 @@ class Data(ABC):
         world > 1 the last n_train mod world images are left out, so that all processes make equally many steps.
         """
 
-    @abstractmethod
     def test(self, batch_size: int) -> Iterator[Batch]:
         """The test set in its own order, not augmented; the last batch may be smaller."""
+        for index in chunks(torch.arange(self.n_test), batch_size):
+            yield self._take("test", index)
 
     @abstractmethod
     def _take(self, split: str, index: Tensor) -> Batch:

@@ -56,10 +56,6 @@ class Resident(Data):
             x, y = self._normalised(pixels), images.labels[where]
             yield from zip(chunks(x, batch_size), chunks(y, batch_size), strict=True)
 
-    def test(self, batch_size: int) -> Iterator[Batch]:
-        for index in chunks(torch.arange(self.n_test, device=self.mean.device), batch_size):
-            yield self._take("test", index)
-
     def _take(self, split: str, index: Tensor) -> Batch:
         images, where = self.images[split], index.to(self.mean.device)
         return self._normalised(images.pixels[where]), images.labels[where]

@@ -90,10 +90,6 @@ class Text(Data):
         for part in chunks(starts.to(self.tokens["train"].device), batch_size):
             yield self._crops("train", part)
 
-    def test(self, batch_size: int) -> Iterator[Batch]:
-        for index in chunks(torch.arange(self.n_test), batch_size):
-            yield self._take("test", index)
-
     def test_places(self) -> Tensor:
         """(n_test, T) int64: where in the held-out tokens the labels of each test crop stand."""
         return self._test_starts(torch.arange(self.n_test))[:, None] + 1 + torch.arange(self.context)

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from commons.checks import InputError, choice, refuse
+from commons.checks import choice, refuse
 from commons.files import output_file, write_whole
 from sparse_training.export import onnx_file
 from sparse_training.masks import Masks
 from sparse_training.runs.checkpoint import Network, load_network, save_network
+from sparse_training.runs.states import put_into
 from sparse_training.tensor_files import read_tensors, write_tensors
 
 Function = Callable[[Tensor], Tensor]
@@ -144,10 +145,7 @@ def _put(read: Callable[[Path], Mapping[str, Tensor]]) -> Callable[[Path, nn.Mod
     """`Format.read` of a format whose files hold a state dict."""
 
     def put(path: Path, model: nn.Module) -> Function:
-        try:
-            model.load_state_dict(read(path))
-        except RuntimeError as error:
-            raise InputError(f"{str(path)!r} holds another network: {' '.join(str(error).split())}") from None
+        put_into(model, read(path), path)
         return model
 
     return put

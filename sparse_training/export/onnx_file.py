@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from commons.checks import InputError
+from commons.checks import InputError, refuse
 from commons.files import write_whole
 
 OVERHEAD = 500  # bytes of the operators that put one weight in place, roughly
@@ -111,20 +111,41 @@ def steps_of(dense: "np.ndarray[Any, Any]") -> "tuple[np.ndarray[Any, Any], np.n
 
 
 def _traced(model: nn.Module, x: Tensor) -> Any:
-    """The onnx.ModelProto of a module in evaluation mode, without the places in source files that torch notes in it."""
+    """The onnx.ModelProto of a module in evaluation mode, without the places in source files that torch notes in it.
+
+    Raises:
+        InputError: the module does not take the batch, or torch cannot trace it.
+    """
     _package("onnxscript")
+    batch, model = x[:2].cpu(), model.eval()
+    shape = ", ".join(map(str, batch.shape[1:]))
     with warnings.catch_warnings(), _silent():
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            model.eval(),
-            (x[:2].cpu(),),
-            input_names=["input"],
-            output_names=["output"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
+        try:
+            with torch.no_grad():
+                model(batch)
+        except Exception as error:  # a network of anyone's may raise anything
+            hint = f"name samples that it takes with --data; it raised {type(error).__name__}: {_line(error)}"
+            refuse("model", type(model).__name__, f"a network of inputs (B, {shape}) {batch.dtype}", hint)
+        try:
+            program = torch.onnx.export(
+                model,
+                (batch,),
+                input_names=["input"],
+                output_names=["output"],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+        except Exception as error:  # as torch's tracer and its operators do
+            cause = error.__cause__ or error
+            refuse(
+                "model",
+                type(model).__name__,
+                "one that torch.onnx can trace",
+                f"{type(cause).__name__}: {_line(cause)}",
+            )
     assert program is not None
     proto = program.model_proto
     for part in (proto, proto.graph, *proto.graph.node, *proto.graph.initializer, *proto.graph.value_info):
@@ -133,17 +154,20 @@ def _traced(model: nn.Module, x: Tensor) -> Any:
     return proto
 
 
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
+
+
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
     """Keep what torch's exporter prints and logs, such as which packages it does without, from the user."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
+    before = logging.root.manager.disable
     try:
-        logger.setLevel(logging.ERROR)
+        logging.disable(logging.ERROR)
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(before)
 
 
 def _package(name: str) -> ModuleType:

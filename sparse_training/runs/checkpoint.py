@@ -6,13 +6,14 @@ Masked weights are written dense beside their masks, or in a layout of `sparse_t
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
-from commons.checks import InputError, choice
+from commons.checks import InputError, choice, refuse
 from commons.files import OldForm, unreadable
 from sparse_training import sparse_tensors, tensor_files
 from sparse_training.masks import Masks
@@ -28,8 +29,8 @@ class Network:
     """
 
     state: dict[str, Tensor]
-    masks: Masks | None
-    info: dict[str, Any]
+    masks: Masks | None = None
+    info: dict[str, Any] = field(default_factory=dict)
 
     def weights(self) -> dict[str, Tensor]:
         """θ of the masked weights, by parameter name from input to output."""
@@ -42,20 +43,25 @@ class Network:
 
 
 def save_network(
-    path: str | Path, state: Mapping[str, Tensor], masks: Masks | None = None, *, layout: str = "dense", **info: Any
+    path: str | Path,
+    network: nn.Module | Mapping[str, Tensor],
+    masks: Masks | None = None,
+    *,
+    layout: str = "dense",
+    **info: Any,
 ) -> None:
     """Write a network to the file `path`, whole or not at all.
 
-    state: state dict of the merged network, each tensor in its parameter's shape. masks: its support, if it has one.
+    network: the merged network or its state dict, each tensor in its parameter's shape. masks: its support, if any.
     layout: how masked weights are written, "dense" with the mask beside it, "sparse" or "2:4" (see `sparse_tensors`).
     info: JSON values to keep with it.
 
     Raises:
-        InputError: an unknown layout; or, for one that is not dense, a weight that is not 0 off its mask or whose mask
-            does not fit the layout, told with the name of the weight.
+        InputError: an unknown layout, or a network that is not merged; or, for a layout that is not dense, a weight
+            that is not 0 off its mask or whose mask does not fit the layout, told with the name of the weight.
     """
     choice("layout", layout, sparse_tensors.LAYOUTS)
-    own = dict(masks or {})
+    state, own = _state_of(network) if isinstance(network, nn.Module) else network, dict(masks or {})
     if layout == "dense":
         tensors = {STATE + name: value for name, value in state.items()}
         tensors |= {MASK + name: mask for name, mask in own.items()}
@@ -67,6 +73,12 @@ def save_network(
         if list(own) != [name for name in state if name in own]:
             form["order"] = [list(state), list(own)]
     write_checkpoint(Path(path), tensors, {"kind": "network", **form, **info})
+
+
+def _state_of(network: nn.Module) -> Mapping[str, Tensor]:
+    if any(parametrize.is_parametrized(module) for module in network.modules()):
+        refuse("network", type(network).__name__, "merged, as factors write its weights", "give sparse.merge()")
+    return network.state_dict()
 
 
 def load_network(path: str | Path) -> Network:

@@ -16,7 +16,7 @@ from sparse_training.data.resident import Resident
 from sparse_training.masks import Masks, prunable
 from sparse_training.reparam import SignIn
 from sparse_training.runs.run import Run
-from sparse_training.runs.states import load_into
+from sparse_training.runs.states import load_into, support_of
 from sparse_training.runs.trust import Trust
 from sparse_training.sharpness.batches import Batch, count, fixed_batches
 from sparse_training.sharpness.losses import Loss
@@ -174,9 +174,8 @@ def _masks(model: nn.Module, files: Files) -> tuple[Mapping[str, Tensor] | None,
     if files.dense or not zeros:
         counted = f", {zeros:,} zeros too" if zeros else ""
         return None, f"mask: none, all {total:,} prunable weights count{counted}"
-    if zeros == total:
-        refuse("checkpoint", str(files.state), "a network with a prunable weight that is not 0")
+    masks = support_of(weights, "checkpoint", files.state)
     empty = [name for name, weight in weights.items() if not bool(weight.any())]
     closed = f"; without any: {', '.join(empty)}" if empty else ""
     told = f"mask: {total - zeros:,} of {total:,} weights, those that are not 0{closed}; --dense counts the zeros too"
-    return Masks({name: weight != 0 for name, weight in weights.items()}), told
+    return masks, told

@@ -70,8 +70,9 @@ def flips_by_layer(
 ) -> dict[str, SignCounts]:
     """Count signs in each layer, in the order of `before`, over the weights that are active in both networks.
 
-    before, after: the weights θ by parameter name, of equal shapes, as `Run.weights` or `Sparse.weights` return them.
-    masks: boolean tensors by parameter name, the support of `before`; None counts every weight.
+    before, after: the weights θ by parameter name, of equal shapes, as `Run.weights` or `Sparse.weights` return them,
+    or state dicts. masks: boolean tensors by parameter name, the support of `before`; only tensors with a mask are
+    compared then. None compares every tensor and counts every weight.
     masks_after: the support of `after` where dynamic sparse training changed it; None means the same as masks.
 
     Raises:
@@ -79,7 +80,8 @@ def flips_by_layer(
     """
     end = masks if masks_after is None else masks_after
     counts = {}
-    for name in _same_layers(before, after, "after"):
+    masked = {name: value for name, value in before.items() if masks is None or name in masks}
+    for name in _same_layers(masked, after, "after"):
         first, second = before[name], after[name]
         active = torch.ones(first.shape, dtype=torch.bool)
         for mask in (m[name] for m in (masks, end) if m is not None):

@@ -7,14 +7,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from commons.checks import refuse
 from sparse_training import models
 from sparse_training.data import Data
 from sparse_training.masks import Masks, prunable
 from sparse_training.runs.checkpoint import Network, save_network
 from sparse_training.runs.config import Config
 from sparse_training.runs.folder import RunFolder
-from sparse_training.runs.states import load_into
+from sparse_training.runs.states import load_into, support_of
 from sparse_training.training.distributed import World
 from sparse_training.training.passes import Passes, computing
 from sparse_training.training.setup import chosen_device
@@ -38,28 +37,20 @@ def as_runs(config: Config, init: Path, final: Path, masks: Path | None, seeds: 
         load_into(model, init)
         first = {name: value.clone() for name, value in model.state_dict().items()}
         given = load_into(model, final)
-        support = Masks.load(masks) if masks is not None else given.masks or _nonzero(model)
+        support = Masks.load(masks) if masks is not None else given.masks or support_of(prunable(model), "final", final)
         support.check(model)
         with torch.no_grad():
             for name, mask in support.items():
                 model.get_parameter(name).mul_(mask)
         last = {name: value.clone() for name, value in model.state_dict().items()}
         metrics = _evaluated(config, data, model, device)
-    name = Network({**{f"init/{key}": value for key, value in first.items()}, **last}, support, {}).digest()[:8]
+    name = Network({**{f"init/{key}": value for key, value in first.items()}, **last}, support).digest()[:8]
     config, folders = config.with_set([f"mask.density={support.density!r}"]), []
     for seed in seeds:
         own = replace(config, seed=seed)
         folders.append(out / f"{final.stem}-{name}" / f"seed-{seed}")
         _write(folders[-1], own, data.inputs, (first, last), support, metrics)
     return folders
-
-
-def _nonzero(model: nn.Module) -> Masks:
-    weights = prunable(model)
-    masks = Masks({name: weight.detach() != 0 for name, weight in weights.items()})
-    if not masks.active:
-        refuse("final", type(model).__name__, "a network with a prunable weight that is not 0")
-    return masks
 
 
 def _evaluated(config: Config, data: Data, model: nn.Module, device: torch.device) -> dict[str, float]:

@@ -22,13 +22,14 @@ class Source:
     """What a run offers to a transplant; all tensors on the CPU, prunable weights by parameter name.
 
     init, final: state dicts of the merged network before and after training. masks: the final masks.
-    signs: epoch -> signs at that epoch, by layer, 0 where a weight was off the mask or at zero.
+    signs: epoch -> signs at that epoch, by layer, 0 where a weight was off the mask or at zero; None where only the two
+    ends are known.
     """
 
     init: Weights
     final: Weights
     masks: Masks
-    signs: Callable[[int], Weights]
+    signs: Callable[[int], Weights] | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,8 @@ def _support(cell: Cell, learned: Masks, scored: Masks | None, seed: int) -> Mas
 
 def _signs(cell: Cell, source: Source, fresh: Weights, seed: int, other: Weights | None) -> Weights:
     if cell.early_epoch is not None:
+        if source.signs is None:
+            refuse("signs", cell.signs, "init, final or random, as the source has no signs between its ends")
         return source.signs(cell.early_epoch)
     kind, _, argument = cell.signs.partition(":")
     if kind == "perturbed":

@@ -17,6 +17,7 @@ from sparse_training.export import FORMATS, dense_bytes, export, format_of, onnx
 from sparse_training.masks import make_masks
 from sparse_training.reparam import sparsify
 from sparse_training.runs import Network, load_network
+from sparse_training.tensor_files import write_tensors
 
 DISTRIBUTION = {"2:4": (0.5, "2:4")}
 
@@ -183,7 +184,8 @@ def test_a_run_is_exported_with_its_sizes_and_accuracies(
         (["FILE", "--out", "e.onnx"], "model=None is not the network of the checkpoint, which ONNX needs"),
         (["FILE", "--out", "e.pt", "--epoch", "1"], "epoch=1 is not an option of"),
         (["RUN", "--out", "e.pt", "--samples", "-1"], "samples=-1 is not"),
-        (["FILE", "--out", "e.pt", "--model", "cnn"], "model='cnn' is not the network of"),
+        (["FILE", "--out", "e.pt", "--model", "cnn"], "cannot be loaded: Error(s) in loading state_dict for"),
+        (["FOLDER", "--out", "e.pt"], "is not the folder of a run: it has no config.toml"),
         (["missing", "--out", "e.pt"], "cannot be"),
     ],
 )
@@ -197,13 +199,54 @@ def test_mistakes_are_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     file = next((run / "checkpoints").glob("epoch-*.safetensors"))
-    words = [{"RUN": str(run), "FILE": str(file)}.get(word, word) for word in arguments]
+    words = [{"RUN": str(run), "FILE": str(file), "FOLDER": str(file.parent)}.get(word, word) for word in arguments]
     with pytest.raises(SystemExit) as ended:
         parser().execute(["export", *words])
     assert ended.value.code == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tied_weight_may_be_stored_once_and_in_the_folder_of_save_pretrained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own_tied.py").write_text(
+        "from torch import nn\n\ndef network():\n    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))\n"
+        "    model[1].weight = model[0].weight\n    return model\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    model = models.build("own_tied:network")
+    once = {name: value.clone() for name, value in model.state_dict().items() if name != "1.weight"}
+    (tmp_path / "saved").mkdir()
+    write_tensors(tmp_path / "saved" / "model.safetensors", once, {})
+    words = ["export", str(tmp_path / "saved"), "--model", "own_tied:network", "--out", str(tmp_path / "net.pt")]
+    assert parser().execute(words) == 0
+    assert "3 tensors, 24 numbers" in capsys.readouterr().out
+    again = models.build("own_tied:network", seed=1)
+    FORMATS["pt"].read(tmp_path / "net.pt", again)
+    assert torch.equal(again[1].weight, model[0].weight)
+
+
+@pytest.mark.slow
+def test_a_graph_that_cannot_be_traced_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnxscript")
+
+    class Branching(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) if x.sum() > 0 else x
+
+    held = Network(nn.Linear(4, 4).state_dict())
+    cases = {
+        r"is not a network of inputs \(B, 3\) torch.float32; .* --data; it raised RuntimeError": (nn.Linear(4, 4), 3),
+        "model='Branching' is not one that torch.onnx can trace; ": (Branching(4, 4), 4),
+    }
+    for message, (model, width) in cases.items():
+        with pytest.raises(InputError, match=message) as refused:
+            export(held, tmp_path / "net.onnx", model=model, x=torch.randn(2, width))
+        assert "\n" not in str(refused.value)
+    assert "Traceback" not in "".join(capfd.readouterr())
     assert list(tmp_path.iterdir()) == []
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import sparse_training.export
 from commons import InputError
-from sparse_training.masks import Masks, from_scores
+from sparse_training.masks import Masks, from_scores, make_masks
+from sparse_training.reparam import SignIn, sparsify
 from sparse_training.runs import load_network, save_network
 from sparse_training.sparse_tensors import decode, decode_2of4, encode, encode_2of4
 from sparse_training.tensor_files import read_metadata, write_tensors
@@ -112,6 +113,17 @@ def test_a_network_comes_back_whole(layout, tmp_path):
     assert all(torch.equal(found.state[name], value) for name, value in state.items())
     assert found.masks == masks
     assert found.info == {"epoch": 7}
+
+
+def test_a_module_is_saved_merged_and_refused_with_factors(tmp_path):
+    model = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Linear(5, 4))
+    sparse = sparsify(model, make_masks(model, 0.5, "random"), SignIn())
+    with pytest.raises(InputError, match=r"network='Sequential' is not merged, .*; give sparse.merge"):
+        save_network(tmp_path / "n.safetensors", model, sparse.masks)
+    save_network(tmp_path / "n.safetensors", sparse.merge(), sparse.masks)
+    found = load_network(tmp_path / "n.safetensors")
+    assert found.masks == sparse.masks
+    assert all(torch.equal(found.state[name], value) for name, value in sparse.state_dict().items())
 
 
 def page() -> str:

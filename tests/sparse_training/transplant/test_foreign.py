@@ -33,6 +33,7 @@ def test_two_files_and_a_mask_are_a_source(tmp_path: Path, monkeypatch: pytest.M
     settings = ["--set", "epochs=1", "engine.threads=1", "--seeds", "1", "--workers", "1"]
     command = ["transplant", *files, "--model", "own_network:network", *cells, *settings, "--out", tmp_path / "out"]
     assert parser().execute(list(map(str, command))) == 0
+    told = capsys.readouterr().err
     with (tmp_path / "out" / "report.csv").open() as file:
         rows = {row["start"]: row for row in csv.DictReader(file)}
     assert len(rows) == 3
@@ -45,6 +46,7 @@ def test_two_files_and_a_mask_are_a_source(tmp_path: Path, monkeypatch: pytest.M
     with torch.no_grad():
         right = [(run.model()(x).argmax(1) == y).double().mean() * len(y) for x, y in data.test(64)]
     assert run.summary["test_accuracy"] == pytest.approx(100 * float(sum(right)) / data.n_test)
+    assert f"b.pt, with {run.summary['test_accuracy']:.2f} % of the test samples of 'digits'" in told
     starts = list((tmp_path / "out").rglob("*.start.safetensors"))
     fresh = models.build("own_network:network", num_classes=10, seed=derive(0, "transplant")).state_dict()
     signs = {"final": final[1].weight.sign(), "random": fresh["1.weight"].sign()}

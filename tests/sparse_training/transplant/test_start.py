@@ -115,6 +115,9 @@ def test_signs_of_another_run_and_masks_of_a_score_must_be_given(source):
     other = network(7)
     start = build_start(Cell(signs="run:runs/b"), source, FRESH, 0, other=other)
     assert all(torch.equal(torch.sign(start.state[n]), torch.sign(other[n]) * m) for n, m in source.masks.items())
+    ends = Source(source.init, source.final, source.masks)
+    with pytest.raises(InputError, match="signs='epoch:3' is not init, final or random, as the source has no signs"):
+        build_start(Cell(signs="epoch:3"), ends, FRESH, 0)
     with pytest.raises(InputError, match=r"fresh\[one\.weight\]"):
         build_start(Cell(), source, {"two.weight": FRESH["two.weight"]}, 0)
 
