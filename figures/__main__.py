@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from commons.checks import refuse
-from commons.cli import Parser
+from commons.cli import Parser, wrote
 from commons.files import output_directory, write_csv
 from figures.drawing import FIGURES
 from figures.stored import STORED
@@ -25,7 +25,7 @@ def _explore(args: argparse.Namespace) -> None:
     from figures.explorer import write_explorer
 
     write_explorer(Path(args.out), None if args.run_folder is None else Path(args.run_folder))
-    print(f"explorer: {args.out}, a page for any browser")
+    wrote(f"{args.out}, a page for any browser")
 
 
 def _draw(args: argparse.Namespace) -> None:
@@ -44,13 +44,12 @@ def _draw(args: argparse.Namespace) -> None:
     stem = stem.with_suffix("") if stem.suffix in (SUFFIXES if args.out else [files[0].suffix]) else stem
     output_directory("--out", stem.parent)
     draw = stored.draw if stored is not None else FIGURES.find("figure", args.figure)
-    with paper_style():
+    with paper_style(args.column):
         figure = draw(files)
-        for path in save_figure(figure, stem):
-            print(path)
         data = stem.with_name(f"{stem.name}-drawn.csv")
+        paths = save_figure(figure, stem)
         write_csv(data, drawn_data(figure))
-        print(data)
+    wrote(*paths, data)
 
 
 def _list(_: argparse.Namespace) -> None:
@@ -119,6 +118,8 @@ def register(commands: "argparse._SubParsersAction[Parser]", asked: str = "") ->
         command.add_argument("files", nargs="*" if kept else "+", metavar="FILE")
         place = "in the current folder" if kept else "beside the first file"
         command.add_argument("--out", default="", help=f"stem of the PNG, PDF, SVG and CSV; default: {place}")
+        text = "width of a journal's column: 85 mm or 178 mm; default: what the figure needs"
+        command.add_argument("--column", choices=("single", "double"), default="", help=text)
         if kept:
             command.add_argument("--results", default="results", help="folder that has the figure's files")
         command.set_defaults(run=_draw, figure=name)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from figures.published import RANDOM_MASK
-from figures.style import ARMS, PAGE, lettered
+from figures.style import ARMS, column, grid_of, lettered
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,10 +23,8 @@ class Series:
 
 def accuracy_figure(ours: Sequence[Series]) -> "Figure":
     """ours: arms of one setting. The published numbers are means without intervals, so their marks are open."""
-    from matplotlib import pyplot as plt
-
     settings = list(dict.fromkeys(name.rsplit(", ", 1)[0] for name in RANDOM_MASK.rows))
-    figure, panels = plt.subplots(1, 1 + len(settings), figsize=(PAGE, PAGE * 0.3))
+    figure, panels = grid_of(1 + len(settings), "double", 2.1, stacked=2)
     for series in ours:
         style = ARMS[OURS.get(series.name, "ham")]
         x, y, half = zip(*series.points, strict=True)
@@ -40,7 +38,9 @@ def accuracy_figure(ours: Sequence[Series]) -> "Figure":
     for axes in panels:
         axes.set_xlabel("sparsity (%)")
     panels[0].set_ylabel("test accuracy (%)")
-    panels[0].legend(loc="lower left")
-    panels[1].legend(loc="lower left", fontsize="x-small")
-    lettered(list(panels), ["digits, here", *(setting.replace(", ", "\n", 1) for setting in settings)])
+    entries = [entry for axes in panels[:2] for entry in zip(*axes.get_legend_handles_labels(), strict=True)]
+    figure.legend(
+        *zip(*entries, strict=True), loc="outside lower center", ncols=4 if column("double") == "double" else 2
+    )
+    lettered(panels, ["digits, here", *(setting.replace(", ", "\n", 1) for setting in settings)])
     return figure

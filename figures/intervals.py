@@ -1,12 +1,13 @@
 """Arms side by side: every seed is a dot, and the mean stands with its 95 % interval beside them."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from commons.statistics import mean_interval
-from figures.style import COLOURS, Style
+from figures.style import COLOURS, SMALLEST, Style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,5 +42,7 @@ def draw_intervals(
         axes.errorbar(interval.mean, row, xerr=xerr, fmt=look.marker, color=look.colour, label=name)
     if reference is not None:
         axes.axvline(reference, color="black", lw=0.6, ls="--", label="reference")
-    axes.set_yticks(range(len(values)), list(values))
+    narrow = axes.get_figure(root=True).get_figwidth() < 4  # type: ignore[union-attr]
+    names = ["\n".join(textwrap.fill(line, 26) for line in name.splitlines()) if narrow else name for name in values]
+    axes.set_yticks(range(len(values)), names, fontsize=SMALLEST if narrow else None)
     axes.set(xlabel=label, ylim=(len(values) - 0.5, -0.6))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from figures.intervals import draw_intervals
-from figures.style import PAGE
+from figures.style import grid_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,8 +20,6 @@ def ledger_figure(path: Path, sweep: str = "") -> "Figure":
     Raises:
         InputError: the file is no ledger with such a sweep.
     """
-    from matplotlib import pyplot as plt
-
     from commons.verdicts import Verdict
     from sparse_training.sweeps import Ledger
     from sparse_training.sweeps.columns import LOWER_IS_BETTER
@@ -33,16 +31,14 @@ def ledger_figure(path: Path, sweep: str = "") -> "Figure":
     shown = [each for each in compare(ledger, header["sweep"]) if each.mean is not None]
     against, metric = header["against"], header["metric"]
     columns = 2 if any(each.difference for each in shown) else 1
-    figure, panels = plt.subplots(
-        1, columns, figsize=(PAGE, 0.28 * len(shown) + 0.7), sharey=True, squeeze=False, layout="constrained"
-    )
+    figure, panels = grid_of(columns, "double", 0.28 * len(shown) + 0.7, sharey=True)
     values = {
         label(each.arm, each.point): [number for run in each.numbers.values() if (number := run[metric]) is not None]
         for each in shown
     }
-    draw_intervals(panels[0, 0], values, {}, metric.replace("_", " "))
+    draw_intervals(panels[0], values, {}, metric.replace("_", " "))
     if columns == 2:
-        axes = panels[0, 1]
+        axes = panels[1]
         axes.axvline(0, color="black", lw=0.6, ls="--")
         if header["margin"]:
             axes.axvspan(-header["margin"], header["margin"], color="0.9", zorder=0)

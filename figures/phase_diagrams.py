@@ -4,8 +4,8 @@ The outcomes were integrated by dynamics/; the separatrix is the one that theory
 """
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy as sp
@@ -13,7 +13,7 @@ import sympy as sp
 from dynamics import Outcome, PhaseDiagram, differences, sample_paths
 from dynamics.comparison import QUADRANTS
 from dynamics.results import edge_of
-from figures.style import COLUMN, PAGE
+from figures.style import SMALLEST, column, grid_of
 from theory import recovers
 from theory.flows import Flow
 from theory.neuron import A, W, vector_field
@@ -31,38 +31,38 @@ COLOURS = {
     Outcome.DIVERGED: "#CC79A7FF",
     Outcome.UNDECIDED: "#88888888",
 }
-HATCHED = (Outcome.STUCK, Outcome.DIVERGED)
+HATCHES = {Outcome.STUCK: "////", Outcome.DIVERGED: "////"}
 GREEK = {"α": r"\alpha", "β": r"\beta", "η": r"\eta", "λ": r"\lambda"}
 DIFFERENCES = {3: ("both recover", COLOURS[Outcome.RECOVERED]), 0: ("neither", COLOURS[Outcome.STUCK])}
 DIFFERENCES |= {1: ("only the first", "#0072B2FF"), 2: ("only the second", "#D55E00FF")}
 DIFFERENCES |= {-1: ("undecided", COLOURS[Outcome.UNDECIDED])}
+DIFFERENCE_HATCHES = {0: "////", 2: "...."}
+NARROW = 1.4  # inches: axes that are narrower have small titles
 LABELS = {outcome: outcome.name.lower() for outcome in Outcome}
 
 
 def phase_figure(diagram: PhaseDiagram) -> "Figure":
-    """The diagram of one flow at column width."""
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(COLUMN, COLUMN * 1.1))
-    draw_phase_diagram(axes, diagram)
+    """The diagram of one flow; at double column the meaning of all marks stands beside it."""
+    wide = column("single") == "double"
+    figure, (axes,) = grid_of(1, "single", 4.3 if wide else 3.7)
+    draw_phase_diagram(axes, diagram, legend=not wide)
+    if wide:
+        kinds = [kind for kind in Outcome if (diagram.outcome == kind).any()]
+        figure.legend(handles=_patches(kinds) + _marks(), loc="outside right center")
     return figure
 
 
 def theorems_figure(diagrams: Sequence[PhaseDiagram]) -> "Figure":
     """Several flows from the same starts on shared axes, two in a row, with what each recovers in each quadrant."""
-    from matplotlib import pyplot as plt
-
-    rows = (len(diagrams) + 1) // 2
-    figure, grid = plt.subplots(
-        rows, 2, figsize=(PAGE * 0.8, PAGE * 0.42 * rows), sharex=True, sharey=True, squeeze=False, layout="constrained"
+    wide = column("double") == "double"
+    figure, panels = grid_of(
+        len(diagrams), "double", 3.6 if wide else 1.85, stacked=2, across=2, sharex=True, sharey=True
     )
-    for letter, axes, diagram in zip("abcdefghijkl", grid.flat, diagrams, strict=False):
+    for letter, axes, diagram in zip("abcdefghijkl", panels, diagrams, strict=False):
         draw_phase_diagram(axes, diagram, letter=letter, legend=False)
         axes.label_outer()
-    for axes in grid.flat[len(diagrams) :]:
-        axes.set_axis_off()
     kinds = [kind for kind in Outcome if any((diagram.outcome == kind).any() for diagram in diagrams)]
-    figure.legend(handles=_patches(kinds) + _marks(), loc="outside lower center", ncols=4)
+    figure.legend(handles=_patches(kinds) + _marks(), loc="outside lower center", ncols=5 if wide else 3)
     return figure
 
 
@@ -86,11 +86,11 @@ def recovered_by_quadrant(diagram: PhaseDiagram, balanced: bool = False) -> dict
 
 
 def comparison_figure(first: PhaseDiagram, second: PhaseDiagram) -> "Figure":
-    """Two diagrams of the same starts at page width, and beside them the set where they differ."""
-    from matplotlib import pyplot as plt
+    """Two diagrams of the same starts, and beside them the set where they differ."""
     from matplotlib.patches import Patch
 
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(PAGE, PAGE * 0.44), layout="constrained")
+    wide = column("double") == "double"
+    figure, (left, middle, right) = grid_of(3, "double", 3.1 if wide else 2.0, stacked=2)
     for letter, axes, diagram in (("a", left, first), ("b", middle, second)):
         draw_phase_diagram(axes, diagram, letter=letter, legend=False)
     code = differences(first, second)
@@ -103,24 +103,30 @@ def comparison_figure(first: PhaseDiagram, second: PhaseDiagram) -> "Figure":
         first.w,
     )
     outcomes = [kind for kind in Outcome if any((diagram.outcome == kind).any() for diagram in (first, second))]
-    present = [DIFFERENCES[kind] for kind in kinds if (code == kind).any()]
-    handles = _patches(outcomes) + [Patch(facecolor=colour, label=text) for text, colour in present]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
+    _hatch(right, code, DIFFERENCE_HATCHES, first.a, first.w)
+    present = [(*DIFFERENCES[kind], DIFFERENCE_HATCHES.get(kind)) for kind in kinds if (code == kind).any()]
+    undecided = LABELS[Outcome.UNDECIDED]
+    handles = _patches(outcomes) + [
+        Patch(facecolor=colour, hatch=hatch, lw=0, label=text) for text, colour, hatch in present if text != undecided
+    ]
+    if wide:
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
+    else:  # in the place of a fourth panel
+        figure.axes[3].legend(handles=handles, loc="center")
     for diagram, colour in ((first, "#0072B2"), (second, "#D55E00")):
         for edge_a, edge_w in diagram.edge:
             right.plot(edge_a, edge_w, color=colour, lw=1.2)
     _frame(right, float(first.a[-1]))
     only = [(code == kind).mean() for kind in (1, 2)]
-    right.set_title(f"(c) only the first: {only[0]:.2%}\nonly the second: {only[1]:.2%}", loc="left")
+    told = f"(c) only the first: {only[0]:.2%}\nonly the second: {only[1]:.2%}"
+    right.set_title(told, loc="left", fontsize=None if wide else SMALLEST)
     return figure
 
 
 def draw_outcomes(axes: "Axes", outcome: np.ndarray, x: np.ndarray, y: np.ndarray, *, legend: bool = True) -> None:
     """Colour each cell of outcome (X, Y), codes of Outcome, at the axes' values x (X,) and y (Y,); hatch failure."""
     _draw_cells(axes, outcome, [COLOURS[kind] for kind in Outcome], x, y)
-    failed = np.isin(outcome, HATCHED)
-    if failed.any() and not failed.all() and min(outcome.shape) > 1:
-        axes.contourf(x, y, failed.T.astype(float), levels=[0.5, 1.5], colors="none", hatches=["////"])
+    _hatch(axes, outcome, HATCHES, x, y)
     present = [kind for kind in Outcome if (outcome == kind).any()]
     if legend:
         _add_legend(axes, _patches(present), len(present))
@@ -137,14 +143,19 @@ def _draw_cells(axes: "Axes", code: np.ndarray, colours: Sequence[str], x: np.nd
     )  # fmt: skip
 
 
+def _hatch(axes: "Axes", code: np.ndarray, hatches: Mapping[Any, str], x: np.ndarray, y: np.ndarray) -> None:
+    """Hatch the cells whose code (X, Y) is among the keys, at the values x (X,) and y (Y,)."""
+    for pattern in dict.fromkeys(hatches.values()):
+        inside = np.isin(code, [kind for kind, own in hatches.items() if own == pattern])
+        if inside.any() and not inside.all() and min(code.shape) > 1:
+            axes.contourf(x, y, inside.T.astype(float), levels=[0.5, 1.5], colors="none", hatches=[pattern])
+
+
 def _patches(kinds: Sequence[Outcome]) -> list["Artist"]:
     """A patch for each outcome, as a legend shows it."""
     from matplotlib.patches import Patch
 
-    return [
-        Patch(facecolor=COLOURS[kind], hatch="////" if kind in HATCHED else None, label=LABELS[kind], lw=0)
-        for kind in kinds
-    ]
+    return [Patch(facecolor=COLOURS[kind], hatch=HATCHES.get(kind), label=LABELS[kind], lw=0) for kind in kinds]
 
 
 def _marks() -> list["Artist"]:
@@ -181,6 +192,7 @@ def draw_phase_diagram(axes: "Axes", diagram: PhaseDiagram, *, letter: str = "",
     teacher's curve aw = 1, and if its flow is known arrows and paths.
     """
     extent = float(diagram.a[-1])
+    narrow = axes.get_window_extent().width < NARROW * axes.figure.dpi
     draw_outcomes(axes, diagram.outcome, diagram.a, diagram.w, legend=legend)
     if diagram.flow is not None:
         _draw_flow(axes, diagram.flow, extent)
@@ -194,12 +206,13 @@ def draw_phase_diagram(axes: "Axes", diagram: PhaseDiagram, *, letter: str = "",
             # beside the line a = 0, where no edge of a basin is
             x, y = (0.48 if side_a < 0 else 0.98), (0.03 if side_w < 0 else 0.97)
             axes.text(
-                x, y, f"{inside / of:.1%}", transform=axes.transAxes, size=7, weight="bold",
+                x, y, f"{inside / of:.1%}", transform=axes.transAxes, size=SMALLEST if narrow else 7, weight="bold",
                 ha="right", va="bottom" if side_w < 0 else "top",
             )  # fmt: skip
     _frame(axes, extent)
     beside = f"({letter}) " if letter else ""
-    axes.set_title(f"{beside}{mathematics(diagram.label)}\n{finding(diagram)}", loc="left")
+    told = f"{beside}{mathematics(diagram.label)}\n{finding(diagram)}".replace(" and ", "\nand ")
+    axes.set_title(told, loc="left", fontsize=SMALLEST if narrow else None)
 
 
 def draw_basin(axes: "Axes", flow: Flow, extent: float = 2.0, points: int = 400) -> None:

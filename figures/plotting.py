@@ -12,16 +12,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def plot(result: object, ax: "Axes | None" = None) -> "Axes":
+def plot(result: object, ax: "Axes | None" = None, *, column: str = "single") -> "Axes":
     """Draw a result object and return the axes that it is drawn into.
 
     result: a PhaseDiagram, Sweep, Trajectories or Descent of dynamics; a Flow of theory, as its exact basin; a
         SignHistory, SignTracker or FlipTable, as flips by layer; a SpectralDensity or an Eigenpair; or a Run, as its
         losses. `DRAWN` lists them, and what enters there is drawn as well.
     ax: matplotlib axes; None makes a figure with the project's style.
+    column: width of a figure that is made: "single", 85 mm, or "double", 178 mm.
 
     Raises:
-        InputError: nothing draws such an object.
+        InputError: nothing draws such an object, or there is no such column.
     """
     names = [f"{kind.__module__.split('.')[0]}:{kind.__qualname__}" for kind in type(result).__mro__]
     draw = next((DRAWN[name] for name in names if name in DRAWN), None)
@@ -30,9 +31,9 @@ def plot(result: object, ax: "Axes | None" = None) -> "Axes":
     if ax is None:
         from matplotlib import pyplot as plt
 
-        from figures.style import SHEET
+        from figures.style import SHEET, sized
 
-        with plt.style.context(SHEET):
+        with plt.style.context(SHEET), sized(column):
             return plot(result, plt.subplots()[1])
     draw(ax, result)
     return ax
@@ -74,13 +75,19 @@ def _history(axes: "Axes", history: Any) -> None:
 
 def _flips(axes: "Axes", table: Any) -> None:
     """Share of active weights that flipped since the first recorded epoch, a line a layer."""
-    from figures.style import from_zero
+    from figures.style import from_zero, styles
 
-    for layer in table.flips:
+    for layer, look in styles(table.flips).items():
         rows = [row.row() for row in table.rows if row.layer == layer]
         known = [row for row in rows if row["since_init"] is not None]
         values = [100 * row["since_init"] for row in known]
-        axes.plot([row["epoch"] for row in known], values, label=layer.removesuffix(".weight"))
+        axes.plot(
+            [row["epoch"] for row in known],
+            values,
+            color=look.colour,
+            ls=look.dashes,
+            label=layer.removesuffix(".weight"),
+        )
     axes.set(xlabel="epoch", ylabel="flipped since init (%)")
     from_zero(axes)
     axes.legend()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from commons.checks import InputError
 from commons.files import read_npz
 from figures.intervals import draw_intervals
-from figures.style import COLUMN, from_zero, styles
+from figures.style import from_zero, grid_of, styles
 from figures.tables import read_table
 
 if TYPE_CHECKING:
@@ -26,12 +26,10 @@ Array = NDArray[np.float64]
 
 def sharpness_figure(rows: Rows) -> "Figure":
     """The largest Hessian eigenvalue of each arm; rows: one an arm and seed."""
-    from matplotlib import pyplot as plt
-
     values: dict[str, list[float]] = {}
     for row in rows:
         values.setdefault(row["arm"], []).append(row["largest Hessian eigenvalue"])
-    figure, axes = plt.subplots(figsize=(COLUMN, 0.4 * len(values) + 0.6))
+    figure, (axes,) = grid_of(1, "single", 0.4 * len(values) + 0.6)
     draw_intervals(axes, values, styles(values), "largest Hessian eigenvalue")
     axes.set_xlim(0, None)
     return figure
@@ -56,10 +54,11 @@ def eigenvalues_figure(tables: Mapping[str, Rows]) -> "Figure":
     looks = styles(labels)
     for label, rows in zip(labels, lines.values(), strict=True):
         epochs, values = ([float(row[name] or 0) for row in rows] for name in ("epoch", "value"))
-        (line,) = axes.plot(epochs, values, "o-", ms=2, color=looks[label].colour, label=label or None)
+        look = looks[label]
+        axes.plot(epochs, values, color=look.colour, marker=look.marker, ls=look.dashes, ms=2, label=label or None)
         missed = [i for i, row in enumerate(rows) if str(row["converged"]) != "True"]
         x, y = ([numbers[i] for i in missed] for numbers in (epochs, values))
-        axes.plot(x, y, "o", ms=5, mfc="none", color=line.get_color())
+        axes.plot(x, y, "o", ms=5, mfc="none", color=look.colour)
     quantities = sorted({quantity for _, quantity, _ in lines})
     axes.set(
         xlabel="epoch",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from commons.statistics import mean_interval
-from figures.style import COLUMN, PAGE, from_zero, lettered, styles
+from figures.style import from_zero, grid_of, lettered, styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,9 +22,7 @@ def flips_figure(rows: Rows) -> "Figure":
     `since_previous` are shares in [0, 1], None or empty where nothing was compared. The two panels of flips since init
     have one scale.
     """
-    from matplotlib import pyplot as plt
-
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(PAGE, COLUMN * 0.72))
+    figure, (left, middle, right) = grid_of(3, "double", 2.45)
     total = [row for row in rows if row["layer"] == "total"]
     draw_flips_by_epoch(left, total, "since_init")
     left.set_ylabel("flipped since init (%)")

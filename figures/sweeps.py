@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from dynamics import Sweep
 from figures.phase_diagrams import mathematics
-from figures.style import COLUMN
+from figures.style import grid_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,9 +18,7 @@ FEW = 12  # settings along an axis that are drawn as named categories, since suc
 
 def sweep_figure(sweep: Sweep) -> "Figure":
     """The share of starts that recover, in [0, 1], by colour; the flow and the widest Wilson interval in the title."""
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(COLUMN, COLUMN * 0.95))
+    figure, (axes,) = grid_of(1, "single", 3.2)
     draw_sweep(axes, sweep)
     return figure
 

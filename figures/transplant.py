@@ -1,5 +1,6 @@
 """The starts of a sparse run side by side, as a picture."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -8,11 +9,13 @@ import numpy as np
 from commons.statistics import paired_interval
 from figures.intervals import draw_intervals
 from figures.published import SIGN_ALIGNMENT
-from figures.style import PAGE
+from figures.style import COLUMNS, column
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 Starts = dict[str, list[float]]
 PUBLISHED = {"acdc": "AC/DC", "str": "STR", "rigl": "RiGL"}  # columns of the published table; AC/DC for other sources
@@ -31,16 +34,24 @@ def transplant_figure(rows: Sequence[Mapping[str, Any]]) -> "Figure":
     for row in rows:
         values.setdefault(row["source"], {}).setdefault(row["start"], []).append(float(row["accuracy"]))
     merged = {source: merge_equal(starts) for source, starts in values.items()}
+    kind = column("double")
     heights = [0.26 * len(starts) + 0.6 for starts in merged.values()]
+    if kind == "single":  # where the name of a start takes two or three lines
+        heights = [1.4 * height for height in heights]
     figure, panels = plt.subplots(
-        len(merged), 2, figsize=(PAGE, sum(heights)), squeeze=False, sharey="row", height_ratios=heights
+        len(merged), 2, figsize=(COLUMNS[kind], sum(heights) + 0.2), squeeze=False, sharey="row", height_ratios=heights
     )  # fmt: skip
+    marks: list[Artist] = []  # of what was published, the same in every panel
     for (left, right), (source, starts) in zip(panels, merged.items(), strict=True):
         baseline = next(iter(starts.values()))
         draw_intervals(left, starts, {}, "test accuracy (%)", reference=float(np.mean(baseline)))
-        _draw_differences(right, starts, baseline, published(source, starts))
+        marks += _draw_differences(right, starts, baseline, published(source, starts))
         if len(merged) > 1:
             left.set_title(source, loc="left")
+        far = "difference from the source (points)"
+        right.set_xlabel(textwrap.fill(far, 15) if kind == "single" else far)
+    if marks:
+        figure.legend(handles=marks[:1], loc="outside lower center")
     return figure
 
 
@@ -70,7 +81,10 @@ def published(source: str, starts: Starts) -> dict[int, float]:
     return found
 
 
-def _draw_differences(axes: "Axes", starts: Starts, baseline: Sequence[float], told: Mapping[int, float]) -> None:
+def _draw_differences(
+    axes: "Axes", starts: Starts, baseline: Sequence[float], told: Mapping[int, float]
+) -> "list[Line2D]":
+    """Draw paired differences with their intervals, and what was published; returns the marks of the latter."""
     axes.axvline(0, color="black", lw=0.6, ls="--")
     for place, (name, accuracies) in enumerate(starts.items()):
         if place and len(accuracies) == len(baseline):
@@ -78,10 +92,7 @@ def _draw_differences(axes: "Axes", starts: Starts, baseline: Sequence[float], t
             half = difference.high - difference.mean
             xerr = half if np.isfinite(half) else None
             axes.errorbar(difference.mean, place, xerr=xerr, fmt="o", color="#0072B2", label=f"{name}, difference")
-    if told:
-        label = "published, ResNet-50 on ImageNet"
-        (marks,) = axes.plot(
-            list(told.values()), np.array(list(told)) + 0.2, "D", color="#D55E00", mfc="none", ms=3, label=label
-        )
-        axes.legend(handles=[marks], loc="best", fontsize="x-small")
-    axes.set_xlabel("difference from the source (points)")
+    if not told:
+        return []
+    label, places = "published, ResNet-50 on ImageNet", np.array(list(told)) + 0.2
+    return axes.plot(list(told.values()), places, "D", color="#D55E00", mfc="none", ms=3, label=label)

@@ -53,7 +53,7 @@ def test_figures_are_whole_at_column_width_and_the_same_every_time(diagram: Phas
     assert first[1].read_bytes().startswith(b"%PDF")
     assert b"<text" in first[2].read_bytes()
     with Image.open(first[0]) as image:
-        assert image.width == pytest.approx(3.4 * 300, abs=2)
+        assert image.width == pytest.approx(85 / 25.4 * 300, abs=2)
 
 
 def test_flips_are_drawn_in_percent_with_layers_in_order() -> None:
