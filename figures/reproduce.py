@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commons.checks import number
-from commons.cli import progress
+from commons.cli import progress, wrote
 from commons.files import read_json, unreadable, write_json, write_text
 from commons.tables import aligned
 from figures import disputes
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from dynamics.results import Sweep
 
 Diagrams = dict[str, "PhaseDiagram"]
-Tell = Callable[[str], object]
 
 FLOWS: dict[str, tuple[float, ...]] = {  # β_a and β_w; empty: the plain flow
     "standard": (),
@@ -97,7 +96,6 @@ def reproduce(
     results: Path = Path("results"),
     force: bool = False,
     workers: int = 0,
-    tell: Tell = print,
 ) -> None:
     """Do everything that is not yet in `out` and write the report there.
 
@@ -123,7 +121,7 @@ def reproduce(
             bars.update(task, description=what, completed=done, total=total)
 
         proofs = _prove(out / "proofs.json", advance)
-        tell(proof_text(proofs))
+        print(proof_text(proofs))
         diagrams = _integrate(out / "phase", settings.grid, settings.device, advance)
         geometry = _geometry(out / "phase" / "geometry.npz", advance)
         _solve(out / "problems", settings.bench, workers, advance)
@@ -137,13 +135,13 @@ def reproduce(
     solved = {f"problem-{name}": read_table(out / "problems" / f"problem-{name}.csv") for name in PROBLEMS}
     write_contents(out, asdict(settings), proofs, {**tables, **solved}, language)
     write_explorer(out / "explorer.html")
-    tell(aligned([finding.row() for finding in findings]))
+    print(aligned([finding.row() for finding in findings]))
     spoken = [finding.row() for finding in language.findings]
     if spoken:
-        tell(f"In language, from {results}:\n{aligned(spoken)}")
+        print(f"In language, from {results}:\n{aligned(spoken)}")
     found = {"findings": [finding.row() for finding in findings], "language": spoken}
     write_json(out / SUMMARY, {"settings": asdict(settings), **found})
-    tell(f"report: {out / 'report.html'}\nexplorer: {out / 'explorer.html'}")
+    wrote(out / "report.html", out / "explorer.html", out / "figures", then=("figures", "list"))
 
 
 def _prove(file: Path, advance: Callable[[str, int, int], object]) -> list[dict[str, Any]]:

@@ -55,6 +55,23 @@ def test_the_page_shows_every_count_of_the_history(folder: Path, tmp_path: Path)
         assert f"{name}, row {row} of 10, column {column} of 100: flipped {times}" in told
         share = 100 * next(r for r in table.rows if (r.layer, r.epoch) == (name, 3)).row()["since_init"]
         assert f"Epoch 3, {name}: {share:.1f} % flipped" in tab.evaluate("byId('epoch').textContent")
+        moved = """(() => {
+          const drawn = { map: 0, weight: 0, epoch: 0 }, box = byId("map").getBoundingClientRect();
+          const [map, weight, epoch] = [drawMap, drawWeight, drawEpoch];
+          drawMap = (...all) => { drawn.map += 1; map(...all); };
+          drawWeight = (...all) => { drawn.weight += 1; weight(...all); };
+          drawEpoch = (...all) => { drawn.epoch += 1; epoch(...all); };
+          const move = (canvas, clientX, clientY) =>
+            canvas.dispatchEvent(new PointerEvent("pointermove", { clientX, clientY }));
+          move(byId("map"), box.left + 20, box.top + 20);
+          move(byId("map"), box.left + 90, box.top + 90);
+          move(byId("curves"), 9, 9);
+          return [drawn, view.row, view.column, view.epoch];
+        })()"""
+        drawn, *there = tab.evaluate(moved)
+        assert drawn == {"map": 0, "weight": 3, "epoch": 3}, "the map is drawn again as the pointer moves"
+        assert there[0] > 0
+        assert there[2] == 0
         tab.evaluate("byId('tab-neuron').click(); draw()")
         assert tab.evaluate("!byId('neuron').hidden && byId('signs').hidden")
         assert tab.complaints == []

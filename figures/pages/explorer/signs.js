@@ -69,20 +69,27 @@ function pictureOf({ rows, columns, flips, last }) {
 const rgb = hex => [1, 3, 5].map(at => parseInt(hex.slice(at, at + 2), 16));
 const mix = (first, second, share) => first.map((value, i) => Math.round(value + share * (second[i] - value)));
 
+// Everything: the curves and the map, and over them the cursors, which alone are drawn again as the pointer moves.
 function drawSigns() {
   const colours = theme();
   onCanvas(byId("curves"), (ink, width, height) => drawCurves(ink, width, height, colours));
   onCanvas(byId("map"), (ink, width, height) => drawMap(ink, width, height, colours));
+  drawCursors();
+}
+
+function drawCursors() {
+  const colours = theme();
+  onCanvas(byId("curves-cursor"), (ink, width, height) => drawEpoch(ink, width, height, colours));
+  onCanvas(byId("map-cursor"), (ink, width, height) => drawWeight(ink, width, height, colours));
   tellWeight();
 }
 
-// Where the curves are in a canvas of this width.
-const curveBox = width => [40, width - 118];
+// Where panel i of the curves is in a canvas of this size.
+const curveBox = (i, width, height) => [40, 14 + i * (height / 2 - 1), width - 118, height / 2 - 39];
 
 // Flips since the start of training and since the epoch before, in percent; the chosen layer stands out.
 function drawCurves(ink, width, height, colours) {
   const kinds = { since_init: "flipped since the start (%)", since_previous: "flipped since the last epoch (%)" };
-  const each = (height - 50) / 2;
   Object.entries(kinds).forEach(([kind, title], i) => {
     const curves = run.layers.map((layer, k) => ({
       label: k === view.layer ? layer.name.replace(/\.weight$/, "") : "",
@@ -91,11 +98,17 @@ function drawCurves(ink, width, height, colours) {
       dash: [], dots: [],
       line: run.epochs.map((epoch, e) => [epoch, layer[kind][e] === null ? NaN : 100 * layer[kind][e]]).filter(([, y]) => y === y),
     }));
-    const [left, across] = curveBox(width), box = [left, 14 + i * (each + 24), across, each - 14];
-    const at = left + run.epochs[view.epoch] / (run.epochs.at(-1) || 1) * across;
-    ink.path([[at, box[1]], [at, box[1] + box[3]]], { stroke: colours.line, width: 1.5 });
-    drawPanel(ink, box, { title, curves, floor: 0, unit: "epoch" }, run.epochs.at(-1) || 1, colours, i === 1);
+    drawPanel(ink, curveBox(i, width, height), { title, curves, floor: 0, unit: "epoch" }, run.epochs.at(-1) || 1, colours, i === 1);
   });
+}
+
+// The chosen epoch, in both panels of the curves.
+function drawEpoch(ink, width, height, colours) {
+  for (const i of [0, 1]) {
+    const [left, top, across, down] = curveBox(i, width, height);
+    const at = left + run.epochs[view.epoch] / (run.epochs.at(-1) || 1) * across;
+    ink.path([[at, top], [at, top + down]], { stroke: colours.quiet, width: 1.5 });
+  }
 }
 
 // How many CSS pixels a weight takes at the present zoom; at zoom 1 the whole layer fits.
@@ -113,6 +126,11 @@ function drawMap(ink, width, height, colours) {
   pen.fillRect(0, 0, width, height);
   pen.imageSmoothingEnabled = size < 1;
   pen.drawImage(view.image, -view.left, -view.top, columns * size, rows * size);
+}
+
+// A frame around the weight under the cursor.
+function drawWeight(ink, width, height, colours) {
+  const size = cellSize(width, height);
   const [x, y] = [view.column * size - view.left, view.row * size - view.top];
   ink.path([[x, y], [x + size, y], [x + size, y + size], [x, y + size], [x, y]], { stroke: colours.ink, width: 1.5 });
 }
@@ -143,9 +161,9 @@ function point(x, y, map) {
 }
 
 function listenToCurves(curves) {
-  const choose = epoch => { view.epoch = Math.min(run.epochs.length - 1, Math.max(0, epoch)); drawSigns(); };
+  const choose = epoch => { view.epoch = Math.min(run.epochs.length - 1, Math.max(0, epoch)); drawCursors(); };
   curves.addEventListener("pointermove", event => {
-    const [left, across] = curveBox(curves.clientWidth), wanted = (event.offsetX - left) / across * run.epochs.at(-1);
+    const [left, , across] = curveBox(0, curves.clientWidth, curves.clientHeight), wanted = (event.offsetX - left) / across * run.epochs.at(-1);
     const gaps = run.epochs.map(epoch => Math.abs(epoch - wanted));
     choose(gaps.indexOf(Math.min(...gaps)));
   });
@@ -167,7 +185,9 @@ function listenToMap(map) {
     point(...now, map);
     if (before) held.set(event.pointerId, now);
     if (apart) return zoomAt(spread() / apart, ...now);
-    if (before) { view.left += before[0] - now[0]; view.top += before[1] - now[1]; }
+    if (!before) return drawCursors();
+    view.left += before[0] - now[0];
+    view.top += before[1] - now[1];
     drawSigns();
   });
   map.addEventListener("keydown", event => {
@@ -179,7 +199,7 @@ function listenToMap(map) {
     const { rows, columns } = run.layers[view.layer];
     view.row = Math.min(rows - 1, Math.max(0, view.row + toward[0]));
     view.column = Math.min(columns - 1, Math.max(0, view.column + toward[1]));
-    drawSigns();
+    drawCursors();
   });
 }
 
