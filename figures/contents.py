@@ -163,6 +163,7 @@ def _measured(figures: Path, settings: Mapping[str, Any], tables: Mapping[str, R
                     "Flips by the magnitude that a weight began with: raw ones, those of weights that are not small at"
                     " either end, and those that have kept their new sign for half of training",
                     tables["fates-summary"],
+                    folded=True,
                 ),
             ],
         ),

@@ -136,8 +136,9 @@ def html_table(rows: Rows) -> str:
 def _table(rows: Sequence[Mapping[str, str]], kind: str, numbers: set[str] | None = None) -> str:
     """Cells that are HTML already as a table. The roles keep its meaning where a phone shows cards."""
 
-    def aligned(key: str) -> str:
-        return ' class="number"' if key in (numbers or ()) else ""
+    def aligned(key: str, value: str = "") -> str:
+        kinds = ["number"] * (key in (numbers or ())) + ["empty"] * (value == "–")  # a card leaves out what is empty
+        return f' class="{" ".join(kinds)}"' if kinds else ""
 
     heads = "".join(
         f'<th role="columnheader" scope="col"{aligned(key)}>{plain(key)}</th>' if key else '<td role="cell"></td>'
@@ -146,7 +147,7 @@ def _table(rows: Sequence[Mapping[str, str]], kind: str, numbers: set[str] | Non
     body = "".join(
         '<tr role="row">'
         + "".join(
-            f'<td role="cell"{aligned(key)} data-label="{html.escape(key, quote=True)}"><div>{value}</div></td>'
+            f'<td role="cell"{aligned(key, value)} data-label="{html.escape(key, quote=True)}"><div>{value}</div></td>'
             for key, value in row.items()
         )
         + "</tr>\n"

@@ -6,11 +6,18 @@ from figures.mathml import plain, prose, relation
 
 
 def theorem_html(proofs: list[dict[str, Any]]) -> str:
-    """All theorems of `theory`; proofs: which of their steps hold, as `reproduce` stores them."""
+    """All theorems of `theory`, those of the paper first and the others folded.
+
+    proofs: which of their steps hold, as `reproduce` stores them.
+    """
     from theory import THEOREMS
 
     held = {proof["theorem"]: {step["claim"]: step["holds"] for step in proof["steps"]} for proof in proofs}
-    return "".join(_theorem(theorem, held.get(f"{theorem.name}. {theorem.title}", {})) for theorem in THEOREMS)
+    shown = {theorem: _theorem(theorem, held.get(f"{theorem.name}. {theorem.title}", {})) for theorem in THEOREMS}
+    papers = "".join(text for theorem, text in shown.items() if _is_papers(theorem))
+    others = [text for theorem, text in shown.items() if not _is_papers(theorem)]
+    folded = f"<summary>{len(others)} further statements, on which these rest or which go beyond the paper</summary>"
+    return f"{papers}<details>{folded}\n{''.join(others)}</details>\n"
 
 
 def _theorem(theorem: Any, held: dict[str, bool]) -> str:
@@ -32,7 +39,7 @@ def _theorem(theorem: Any, held: dict[str, bool]) -> str:
     listed = "".join(
         f"<li>{plain(step.says)}{relation(step)}{'' if holds else ' (not proved)'}</li>" for step, holds in steps
     )
-    name = f"Theorem {theorem.name}" if theorem.name[0].isdigit() else theorem.name[0].upper() + theorem.name[1:]
+    name = f"Theorem {theorem.name}" if _is_papers(theorem) else theorem.name[0].upper() + theorem.name[1:]
     mark = f'<span class="badge {verdict[0]}"><span aria-hidden="true">{verdict[1]}</span> {verdict[2]}</span>'
     return (
         f'<article class="theorem"><h3>{plain(name)}. {plain(theorem.title)} {mark}</h3>\n<dl>'
@@ -40,6 +47,11 @@ def _theorem(theorem: Any, held: dict[str, bool]) -> str:
         + f'</dl>\n<div class="quadrants">{quadrants}</div>\n'
         f"<details><summary>{len(steps)} steps of the proof</summary><ol>{listed}</ol></details></article>\n"
     )
+
+
+def _is_papers(theorem: Any) -> bool:
+    """Whether the paper numbers the theorem, as 5.1."""
+    return bool(theorem.name[0].isdigit())
 
 
 def _place(quadrant: str) -> tuple[bool, bool]:

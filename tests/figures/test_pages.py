@@ -55,6 +55,7 @@ def tab() -> Iterator[Page]:
 @pytest.mark.parametrize("name", ["report", "explorer"])
 def test_a_page_fits_every_width_and_can_be_read_in_both_themes(name: str, pages: dict[str, Path], tab: Page) -> None:
     tab.open(pages[name])
+    tab.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true })")
     for width in (360, 768, 1280):
         for dark in (False, True):
             tab.look(width, dark=dark)
