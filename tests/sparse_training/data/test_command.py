@@ -92,3 +92,15 @@ def test_the_cache_is_listed_and_cleared(tmp_path, rng, write, monkeypatch, caps
     assert [path.name for path in file.parent.iterdir()] == ["notes.txt"]
     assert "dir='x' is not left out with --cache" in refusal(capsys, "x", "--cache")
     assert "dir=None is not a folder with a data set" in refusal(capsys)
+
+
+def test_baselines_are_kept_with_the_text_that_they_are_of(tmp_path, capsys):
+    (tmp_path / "text").write_text("".join(f"line {index} of a text\n" for index in range(500)))
+    file = tmp_path / "baselines.csv"
+    execute(tmp_path / "text", "--text", "--baselines", "--context", "16", "--test-crops", "5", "--out", file)
+    rows = [line.split(",") for line in file.read_text().splitlines()]
+    assert rows[0] == ["digest", "test crops", "model", "bits per byte"]
+    assert {tuple(row[:2]) for row in rows[1:]} == {(load("text", tmp_path / "text").digest, "5")}
+    assert [row[2] for row in rows[1:]][-3:] == ["5-gram (Kneser-Ney)", "zlib", "xz"]
+    assert f"wrote {file}" in capsys.readouterr().out
+    assert "--baselines" in refusal(capsys, tmp_path / "text", "--text", "--out", file)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,3 +110,34 @@ def test_a_preset_on_python_text_takes_a_text_of_the_users(tmp_path: Path, capsy
     assert parser().execute([*arguments, "--set", *SMALL, "epochs=1", "engine.device=cpu"]) == 0
     assert "bits per byte" in capsys.readouterr().out
     assert Run(tmp_path / "run").config.data.name == "text"
+
+
+def test_a_sample_is_kept_with_what_wrote_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from sparse_training.__main__ import parser
+
+    train(configured("mask.density=0.1", "reparam=sign-in"), tmp_path / "run")
+    file, run = tmp_path / "sample.json", Run(tmp_path / "run")
+    arguments = ["sample", str(run.path), "--bytes", "12", "--prompt", "x = ", "--seed", "3", "--out", str(file)]
+    assert parser().execute(arguments) == 0
+    kept = json.loads(file.read_text())
+    assert capsys.readouterr().out == f"{kept['text']}\nwrote {file}\n"
+    assert kept["text"].startswith("x = ")
+    assert kept["bits_per_byte"] == run.summary["bits_per_byte"]
+    assert kept["network"] == "density 0.1, sign-in, epoch 2 of 2, seed 0"
+    again = kept["command"].replace("RUN", str(run.path)).split(" ", 3)[3]
+    assert parser().execute(shlex.split(again)) == 0
+    assert capsys.readouterr().out == f"{kept['text']}\n"
+    assert str(tmp_path) not in file.read_text()
+    first = ["sample", str(run.path), "--epoch", "1", "--bytes", "1", "--out", str(file)]
+    assert parser().execute(first) == 0
+    assert json.loads(file.read_text())["bits_per_byte"] == run.metrics()[0]["bits_per_byte"]
+
+
+def test_only_a_transformer_on_bytes_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from sparse_training.__main__ import parser
+
+    train(Config.preset("digits-mlp").with_set(["epochs=1", "engine.device=cpu"]), tmp_path / "run")
+    with pytest.raises(SystemExit) as ended:
+        parser().execute(["sample", str(tmp_path / "run")])
+    assert ended.value.code == 2
+    assert "is not a run of a transformer on bytes" in capsys.readouterr().err
