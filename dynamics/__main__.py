@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SWEEPS = {
     "betas": "share of balanced starts a < 0 < w that recover, over (beta_a, beta_w)",
     "step": "share of starts a > 0 > w that gradient descent recovers, over learning rate and size of the start",
-    "adam": "share of starts in a square that Adam recovers, over learning rate and size of the square",
+    "adam": "share of starts in a square that Adam recovers, over learning rate and size, eps or weight decay",
     "noise": "share of starts a < 0 < w that SGD recovers, over noise and size of the start",
     "decay": "share of starts a < 0 < w that Sign-In recovers, over weight decay and reset period",
     "dimension": "share of balanced starts that recover by input dimension, for each pair of signs",
@@ -57,6 +57,9 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
         sweep.add_argument("--grid", type=int, help=f"{along} (a fitting number if left out)")
         sweep.add_argument("--starts", type=int, help="starts behind each rate (a fitting number if left out)")
         sweep.add_argument("--seed", type=int, default=0, help="seed of starts and noise")
+        if name == "adam":
+            other = "what changes beside the learning rate: the size of the square, eps, or the decoupled weight decay"
+            sweep.add_argument("--over", default="size", choices=("size", "eps", "decay"), help=other)
         if name == "noise":
             _flow_options(sweep, "sign-in", {"beta_w": 0.5})
         if name == "dimension":
@@ -210,6 +213,8 @@ def run_sweep(args: argparse.Namespace) -> int:
     out = _checked(args.out)
     torch.set_num_threads(1)  # the batches are small: threads would mostly wait for each other
     given = {name: getattr(args, name) for name in ("grid", "starts") if getattr(args, name) is not None}
+    if hasattr(args, "over"):
+        given["over"] = args.over
     if hasattr(args, "flow"):
         given["flow"] = flow_of(args)
     sweep = getattr(sweeps, args.sweep)(seed=args.seed, **given)

@@ -86,7 +86,7 @@ def adam(
     lr: ArrayLike,
     steps: int,
     betas: tuple[float, float] = (0.9, 0.999),
-    eps: float = 1e-8,
+    eps: ArrayLike = 1e-8,
     flow: Flow | None = None,
     weight_decay: ArrayLike = 0.0,
     reset_every: ArrayLike = 0,
@@ -97,12 +97,16 @@ def adam(
     At betas = (0, 0) and eps = 0 they are those of sign descent, θ ← θ − lr·sign(∇L), and at a large eps those of
     gradient descent with learning rate lr/eps.
 
-    betas, eps: of Adam, whose averages and clocks a reset begins anew.   weight_decay: decoupled.
+    betas, eps: of Adam, whose averages and clocks a reset begins anew; eps is an array that broadcasts with the starts.
+    weight_decay: decoupled.
     flow: Standard(), SignIn, or SignInSignDescent with q = 1, whose factors begin at |m| − |w| = λ.
     The other arguments, and what is raised, are as of `gradient_descent`.
     """
-    columns = broadcast(a0=a0, w0=w0, lr=lr, weight_decay=weight_decay, reset_every=reset_every)
-    recipe = Recipe(flow or Standard(), steps, lambda weights: Adam(weights, betas, eps), True, tolerance)
+    *columns, small = broadcast(a0=a0, w0=w0, lr=lr, weight_decay=weight_decay, reset_every=reset_every, eps=eps)
+    if (small < 0).any():
+        refuse("eps", float(small.min()), "at least 0")
+    each = torch.as_tensor(small.ravel())
+    recipe = Recipe(flow or Standard(), steps, lambda weights: Adam(weights, betas, each), True, tolerance)
     return _descend(columns, _population, recipe)
 
 

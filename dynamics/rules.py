@@ -35,11 +35,11 @@ class HeavyBall(Rule):
 
 
 class Adam(Rule):
-    """Adam (Kingma & Ba 2015, algorithm 1), with a clock for each weight and start."""
+    """Adam (Kingma & Ba 2015, algorithm 1), with a clock for each weight and start, and ε (N,) of each start."""
 
-    def __init__(self, weights: list[torch.Tensor], betas: tuple[float, float], eps: float) -> None:
+    def __init__(self, weights: list[torch.Tensor], betas: tuple[float, float], eps: torch.Tensor) -> None:
         self._betas = tuple(number("betas", beta, at_least=0, below=1) for beta in betas)
-        self._eps = number("eps", eps, at_least=0)
+        self._eps = eps
         self._average, self._squares, self._clock = ([torch.zeros_like(x) for x in weights] for _ in range(3))
 
     def direction(self, i: int, slope: torch.Tensor) -> torch.Tensor:

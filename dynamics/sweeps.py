@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from commons import number, refuse
+from commons import choice, number, refuse
 from commons.statistics import wilson
 from dynamics import discrete
 from dynamics.discrete import gradient_descent, sgd
@@ -62,18 +62,32 @@ def step(*, grid: int = 41, starts: int = 16, seed: int = 0, steps: int = 500) -
     return swept(title, *along, ends.outcome, {"seed": seed, "steps": steps, "edge": edge})
 
 
-def adam(*, grid: int = 17, starts: int = 64, seed: int = 0, steps: int = 2000) -> Sweep:
-    """The share of starts that Adam at (β₁, β₂) = (0.9, 0.999) recovers, over its learning rate and their size.
+def adam(*, grid: int = 17, starts: int = 64, seed: int = 0, steps: int = 2000, over: str = "size") -> Sweep:
+    """The share of starts that AdamW at (β₁, β₂) = (0.9, 0.999) recovers, over its learning rate and one more setting.
 
     The starts (a, w) are uniform on the square [−s, s]². The flow of sign descent recovers all of a, w > 0 and half of
     the starts of either pair of opposite signs, so ½; gradient flow half of a < 0 < w and none of w < 0, so 3/8.
+
+    over: "size", s in [0.1, 3]; "eps", ε in [10⁻⁸, 1] at s = 1; or "decay", the decoupled weight decay λ in [0, 2] at
+        s = 1. A step of Adam has size η at most and decay takes ηλ|θ|, so small steps end at |a| = |w| = min(1, 1/λ);
+        a start counts as recovered there if aw is within ½ of 1, that is up to λ = √2.
     """
     _check(grid, starts, seed)
-    rates, sizes = np.geomspace(0.01, 3, grid), np.geomspace(0.1, 3, grid)
-    start = np.random.default_rng(seed).uniform(-1, 1, (2, grid, grid, starts)) * sizes[None, None, :, None]
-    ends = discrete.adam(start[0], start[1], lr=rates[:, None, None], steps=steps)
-    settings = {"seed": seed, "steps": steps, "betas": [0.9, 0.999]}
-    return swept("Adam from a square", Axis("learning rate", rates), Axis("size", sizes), ends.outcome, settings)
+    axes = {
+        "size": Axis("size", np.geomspace(0.1, 3, grid)),
+        "eps": Axis("eps", np.geomspace(1e-8, 1, grid)),
+        "decay": Axis("weight decay", np.linspace(0, 2, grid)),
+    }
+    second = axes[choice("over", over, axes)]
+    rates, values = np.geomspace(0.01, 3, grid), second.values[None, :, None]
+    size = values if over == "size" else 1.0
+    start = np.random.default_rng(seed).uniform(-1, 1, (2, grid, grid, starts)) * size
+    ends = discrete.adam(
+        start[0], start[1], lr=rates[:, None, None], steps=steps, eps=values if over == "eps" else 1e-8,
+        weight_decay=values if over == "decay" else 0.0, tolerance=0.5 if over == "decay" else 0.1,
+    )  # fmt: skip
+    settings = {"seed": seed, "steps": steps, "betas": [0.9, 0.999], "over": over}
+    return swept("Adam from a square", Axis("learning rate", rates), second, ends.outcome, settings)
 
 
 def noise(

@@ -144,10 +144,33 @@ def test_decay_is_decoupled_and_a_reset_begins_anew() -> None:
     assert float(with_resets.beta_a) == pytest.approx(1, rel=1e-9)
 
 
+def test_decay_holds_the_weights_where_a_step_is_as_long_as_it() -> None:
+    """A step of size lr pulls to aw = 1 and decay takes lr·λ|θ|: from a = w the end is min(1, 1/λ)."""
+    size, decay = np.linspace(0.3, 2, 9)[:, None], np.linspace(0.05, 4, 12)[None, :]
+    after = adam(size, size, lr=0.01, steps=1500, weight_decay=decay, **SIGN)
+    np.testing.assert_allclose(after.a, np.broadcast_to(np.minimum(1, 1 / decay), after.a.shape), atol=0.03)
+
+
+def test_eps_takes_small_steps_from_sign_descent_to_gradient_flow() -> None:
+    """Each start has an eps of its own; from w < 0 < a sign descent recovers and gradient flow does not."""
+    small, large = adam([1.0, 1.0], [-0.5, -0.5], lr=0.02, steps=1000, eps=[1e-8, 10.0]).outcome
+    assert (small == Outcome.RECOVERED, large == Outcome.RECOVERED) == (True, False)
+    rates = sweeps.adam(grid=2, starts=400, steps=1000, over="eps").rate
+    assert rates[0].tolist() == pytest.approx([0.5, 3 / 8], abs=0.08)
+
+
 def test_the_sweep_and_refusals() -> None:
     sweep = sweeps.adam(grid=3, starts=16, steps=200)
     assert sweep.rate.shape == (3, 3)
     assert bool(((sweep.rate >= 0) & (sweep.rate <= 1)).all())
+    decayed = sweeps.adam(grid=3, starts=64, steps=800, over="decay")
+    assert decayed.y.tolist() == [0, 1, 2]
+    assert decayed.rate[0, 0] > 0.3
+    assert decayed.rate[0, 2] == 0  # beyond √2
+    with pytest.raises(InputError, match="over='sise' is not one of size, eps, decay"):
+        sweeps.adam(over="sise")
+    with pytest.raises(InputError, match=r"eps=-1\.0 is not at least 0"):
+        adam(1.0, 1.0, lr=0.1, steps=1, eps=[1.0, -1.0])
     with pytest.raises(InputError, match="betas=1"):
         adam(1.0, 1.0, lr=0.1, steps=1, betas=(1.0, 0.9))
     with pytest.raises(InputError, match=r"flow=.* is not Standard\(\), SignIn\(...\) or SignInSignDescent"):
