@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from sparse_training.sharpness.batches import Batch, count
-from sparse_training.sharpness.losses import Part
+from sparse_training.sharpness.losses import CrossEntropy, Part
+from sparse_training.sharpness.network import Network
 
 # Samples x, y and the network's output for them.
 Answered = tuple[Tensor, Tensor, Tensor]
@@ -35,6 +36,11 @@ class Law:
     measure: Callable[[Tensor, Tensor], Part]
     place: Callable[[Tensor], Tensor]
     known: bool = False
+
+    @classmethod
+    def of(cls, network: Network) -> "Law":
+        """The law for a network; cross-entropy obeys it by what it is."""
+        return cls(network.answer, network.measured, network.placed, isinstance(network.part, CrossEntropy))
 
     def others(self, batches: list[Batch]) -> Answered | None:
         """Return a few samples from all batches, the same in every process; None where batches differ in shape."""

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +15,24 @@ if TYPE_CHECKING:
 
 # Relative accuracy below which nothing is claimed: rounding of products and of the network's own evaluation.
 FLOOR = {torch.float32: 1e-6, torch.float64: 1e-12}
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What rounding does to a product A v in float32, estimated: Δ = A v − (A v in float64).
+
+    value: |vᵀΔ|, by which the Rayleigh quotient vᵀAv may be wrong. vector: ‖Δ‖.
+    """
+
+    value: float
+    vector: float
+
+    def scaled(self, value: float, vector: float) -> "Rounding":
+        """Both numbers, each times its factor."""
+        return Rounding(value * self.value, vector * self.vector)
+
+
+EXACT, UNKNOWN = Rounding(0.0, 0.0), Rounding(math.inf, math.inf)
 
 
 class SymmetricOperator(ABC):
@@ -51,12 +70,17 @@ class SymmetricOperator(ABC):
             refuse("A v", "nan or inf", "finite", "the loss or its derivatives overflow here")
         return image
 
-    def rounding(self, v: Tensor, size: float, most: float = math.inf) -> float:
-        """Estimate ‖A v − (A v in float64)‖ for v, where ‖A v‖ is about `size`; 0 where A is exact.
-
-        most: above it the estimate is of no use, and infinity may be returned without any work.
-        """
+    @property
+    def unseen(self) -> float:
+        """The share of an eigenvalue that rounding may reach without being seen by `rounding`."""
         return 0.0
+
+    def rounding(self, v: Tensor) -> Rounding:
+        """Estimate the rounding of A v, for a v of any length.
+
+        It is EXACT where nothing is rounded, and UNKNOWN where `in_float64` is to be asked instead.
+        """
+        return EXACT
 
     def in_float64(self, v: Tensor) -> Tensor:
         """A v in float64, for a float64 vector v; only where `rounding` is not 0."""

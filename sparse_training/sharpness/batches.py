@@ -50,6 +50,17 @@ def chunks(batches: list[Batch], size: int) -> Iterator[Batch]:
         yield from zip(torch.tensor_split(x, pieces), torch.tensor_split(y, pieces), strict=True)
 
 
+def picked(batches: list[Batch], rows: Tensor) -> list[Batch]:
+    """The samples of these indices, in their order; as one batch where their shapes agree."""
+    chosen = torch.zeros(count(batches), dtype=torch.bool, device=rows.device)
+    chosen[rows] = True
+    of_batches = zip(batches, torch.split(chosen, [len(x) for x, _ in batches]), strict=True)
+    found = [(x[keep.to(x.device)], y[keep.to(y.device)]) for (x, y), keep in of_batches]
+    if len({(x.shape[1:], y.shape[1:]) for x, y in found}) == 1:
+        found = [(torch.cat([x for x, _ in found]), torch.cat([y for _, y in found]))]
+    return [(x, y) for x, y in found if len(x)]
+
+
 def _checked(batch: object) -> Batch:
     if not isinstance(batch, (tuple, list)) or len(batch) != 2 or not all(isinstance(part, Tensor) for part in batch):
         refuse("data", type(batch).__name__, "a pair (x, y) of tensors or an iterable of such pairs")

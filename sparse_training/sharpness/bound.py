@@ -17,13 +17,13 @@ def upper_bound(ritz_values: Array, betas: Array, size: int, share: float, confi
 
     ritz_values (m,) descending and betas (m,): of m steps without a restart. size: dimension of the space.
     """
-    from scipy.stats import beta as beta_distribution
+    from scipy.special import betaincinv  # scipy.stats takes as long to import as a solve
 
     top, m = float(ritz_values[0]), len(ritz_values)
     if size == 1 or not betas[-1]:
         return top
     # The squared component of a uniform unit vector of dimension n follows Beta(1/2, (n - 1)/2).
-    delta = share * np.sqrt(beta_distribution.ppf(1 - confidence, 0.5, (size - 1) / 2))
+    delta = share * np.sqrt(betaincinv(0.5, (size - 1) / 2, 1 - confidence))
     target = float(np.log(betas).sum() - np.log(delta))
     low, high = 0.0, float(np.exp(target / m)) + 1e-300
     for _ in range(200):  # log p grows with λ, and p(θ₁ + high) ≥ highᵐ

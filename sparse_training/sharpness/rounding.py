@@ -7,7 +7,7 @@ float64 gives the residual and the Rayleigh quotient without rounding.
 
 from dataclasses import replace
 
-from sparse_training.sharpness.base import FLOOR, SymmetricOperator
+from sparse_training.sharpness.base import EXACT, FLOOR, UNKNOWN, SymmetricOperator
 from sparse_training.sharpness.eigenpair import Eigenpair
 
 # Share of the tolerance that the estimate from some samples may take before all of them are asked.
@@ -30,20 +30,26 @@ def with_rounding(operator: SymmetricOperator, pair: Eigenpair, tol: float) -> E
 
 def _measured(operator: SymmetricOperator, pair: Eigenpair, tol: float) -> Eigenpair:
     target, floor = tol * abs(pair.value), FLOOR[operator.dtype] * abs(pair.value)
-    estimate = operator.rounding(pair.vector, abs(pair.value), NEAR * target)
-    if not estimate:  # an exact operator
+    # What cannot be as small as asked is not estimated.
+    estimate = UNKNOWN if operator.unseen > NEAR * tol else operator.rounding(pair.vector)
+    if estimate == EXACT:
         return replace(pair, error=max(pair.error, floor))
-    error = pair.error + estimate
-    if estimate > NEAR * target or error > target:
+    by_gap = pair.error < pair.residual  # a multiple of residual²/gap; the value is as wrong as the Rayleigh quotient
+    rounded = max(estimate.value if by_gap else estimate.vector, operator.unseen * abs(pair.value))
+    error = rounded + (_grown(pair, pair.residual + estimate.vector) if by_gap else pair.error)
+    if rounded > NEAR * target or error > target:
         vector = pair.vector.double()
         vector = vector / vector.norm()
         image = operator.in_float64(vector)
         value = float(vector @ image)
         residual = float((image - value * vector).norm())
-        # residual²/gap grows with the square of the residual
-        bound = min(residual, pair.error * max(1.0, residual / pair.residual) ** 2) if pair.residual else residual
-        error = abs(value - pair.value) + bound
+        error = abs(value - pair.value) + min(residual, _grown(pair, residual))
     if error <= target or not pair.converged:
         return replace(pair, error=max(error, floor))
     told = f"rounding in {operator.dtype} leaves an error of {error:.1e}, tolerance {target:.1e}"
     return replace(pair, error=max(error, floor), converged=False, reason=f"{told}; pass dtype=torch.float64")
+
+
+def _grown(pair: Eigenpair, residual: float) -> float:
+    """The bound of a pair for a larger residual, with whose square residual²/gap grows."""
+    return pair.error * max(1.0, residual / pair.residual) ** 2 if pair.residual else residual

@@ -3,7 +3,6 @@
 Each space is labelled by its name; sharpness without a label is in θ.
 """
 
-import math
 from collections.abc import Mapping
 from functools import cached_property
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from commons.checks import choice, number, refuse
-from sparse_training.sharpness.base import SymmetricOperator
+from sparse_training.sharpness.base import EXACT, UNKNOWN, Rounding, SymmetricOperator
 from sparse_training.sharpness.operator import HessianOperator
 from theory import metric, reset
 
@@ -34,16 +33,22 @@ class FactorOperator(SymmetricOperator):
     def gradient_equivalents(self) -> float:
         return self.hessian.gradient_equivalents
 
+    @property
+    def unseen(self) -> float:
+        return self.hessian.unseen
+
     def _product(self, v: Tensor) -> Tensor:
         along_m, along_w = v.chunk(2)
         image, g = self.hessian @ (self.w * along_m + self.m * along_w), self.hessian.gradient
         return torch.cat([self.w * image + g * along_w, self.m * image + g * along_m])
 
-    def rounding(self, v: Tensor, size: float, most: float = math.inf) -> float:
+    def rounding(self, v: Tensor) -> Rounding:
         along_m, along_w = v.chunk(2)
-        of_theta, scale = self.w * along_m + self.m * along_w, self._scale
-        of_product = scale * self.hessian.rounding(of_theta, size / scale, most / scale)
-        return of_product and of_product + float((self._gradient - self.hessian.gradient).abs().max())
+        found = self.hessian.rounding(self.w * along_m + self.m * along_w).scaled(1.0, self._scale)
+        if found in (EXACT, UNKNOWN):
+            return found
+        of_gradient = float((self._gradient - self.hessian.gradient).abs().max())
+        return Rounding(found.value + of_gradient, found.vector + of_gradient)
 
     def in_float64(self, v: Tensor) -> Tensor:
         along_m, along_w = v.chunk(2)
@@ -70,12 +75,15 @@ class FlowOperator(SymmetricOperator):
     def gradient_equivalents(self) -> float:
         return self.hessian.gradient_equivalents
 
+    @property
+    def unseen(self) -> float:
+        return self.hessian.unseen
+
     def _product(self, v: Tensor) -> Tensor:
         return self._root * (self.hessian @ (self._root * v))
 
-    def rounding(self, v: Tensor, size: float, most: float = math.inf) -> float:
-        largest = float(self._root.max())
-        return largest * self.hessian.rounding(self._root * v, size / largest, most / largest)
+    def rounding(self, v: Tensor) -> Rounding:
+        return self.hessian.rounding(self._root * v).scaled(1.0, float(self._root.max()))
 
     def in_float64(self, v: Tensor) -> Tensor:
         root = self._root.double()

@@ -186,7 +186,8 @@ def verdict(
     values, residuals, bounds = np.abs(ritz.values[:k]), ritz.residuals[:k], errors(ritz, k, limits.second)
     target, floor = limits.tol * values, FLOOR[dtype] * float(np.abs(ritz.values).max())
     converged = residuals <= np.minimum(target, np.maximum(RESIDUAL_LIMIT * target, floor))
-    converged |= (bounds < residuals) & (bounds <= target)
+    room = np.minimum(2 * krylov.operator.unseen * values, target / 2)  # for the rounding, which is measured afterwards
+    converged |= (bounds < residuals) & (bounds <= target - room)
     converged &= krylov.steps >= FEWEST or krylov.exhausted
     worst = int(np.argmax(bounds - target))
     kind = "residual" if bounds[worst] == residuals[worst] else f"{GAP_MARGIN} residual²/gap"

@@ -22,7 +22,7 @@ from sparse_training.sharpness import (
     layer_eigenvalues,
     max_eigenvalue,
 )
-from sparse_training.sharpness.operator import FORWARD_CHUNK
+from sparse_training.sharpness.graphs import FORWARD_CHUNK
 
 KINDS = ("mlp", "batchnorm", "attention")
 
