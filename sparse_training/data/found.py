@@ -54,7 +54,7 @@ def look(root: str | Path) -> Found:
             return _found_cifar(place)
     folder = scan(path)
     if folder is None:
-        known = "binary files or python pickles of CIFAR, or images as train/CLASS/ and test/CLASS/"
+        known = "binary files or python pickles of CIFAR, images as train/CLASS/ and test/CLASS/, or text with --text"
         raise InputError(f"{str(root)!r} holds no data set: expected {known}{unpack_hint(path)}")
     return _found_folder(folder)
 

@@ -86,7 +86,7 @@ def _check_root(name: str, root: str | Path | None, parameter: inspect.Parameter
             refuse("root", str(root), f"empty, as data={name!r} has no files", "name the data set that is there")
     elif root is not None:
         if not (Path(root).exists() if name == "text" else Path(root).is_dir()):
-            refuse("root", str(root), "an existing folder")
+            refuse("root", str(root), "an existing file or folder" if name == "text" else "an existing folder")
     elif parameter.default is parameter.empty:
         refuse("root", None, f"a folder, which data={name!r} needs")
 

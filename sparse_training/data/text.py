@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from commons.checks import number, refuse
@@ -23,6 +24,7 @@ from sparse_training.seeding import generator
 
 CONTEXT = 128
 BLOCK = 2**20  # bytes of whole lines that a tokenizer is given at once
+LARGEST_TOKEN = 2**31
 LARGEST_ON_DEVICE = 2**31  # bytes of tokens; a longer text stays where it is, and its crops are copied
 
 TOKENIZERS: Registry[Callable[[bytes], Any]] = Registry(
@@ -198,20 +200,30 @@ def _fitting(tokens: Tensor, context: int) -> int:
 def _tokenized(parts: dict[str, Tensor], name: str) -> tuple[dict[str, Tensor], int]:
     """Tokens (n,) int32 of each split, and the size of the vocabulary."""
     tokenizer = TOKENIZERS.find("tokenizer", name)
-    tokens = {}
-    for split, part in parts.items():
-        found = [np.asarray(tokenizer(block)) for block in _blocks(part)]
-        for each in found:
-            if each.ndim != 1 or not np.issubdtype(each.dtype, np.integer) or (len(each) and int(each.min()) < 0):
-                refuse(
-                    "tokenizer", name, "a callable that returns whole numbers from 0 on", f"it returned {each!r:.60}"
-                )
-        tokens[split] = torch.from_numpy(np.concatenate(found).astype(np.int32))
+    tokens = {
+        split: torch.from_numpy(np.concatenate([_numbers(tokenizer, name, block) for block in _blocks(part)]))
+        for split, part in parts.items()
+    }
     largest = max(int(part.max()) for part in tokens.values() if len(part))
     vocabulary = int(getattr(tokenizer, "vocabulary", largest + 1))
     if largest >= vocabulary:
         refuse("tokenizer.vocabulary", vocabulary, f"above its largest token, {largest}")
     return tokens, vocabulary
+
+
+def _numbers(tokenizer: Callable[[bytes], Any], name: str, block: bytes) -> NDArray[np.int32]:
+    """The tokens of a block, none for an empty answer."""
+    told = "a callable from bytes to whole numbers from 0 on"
+    try:
+        found = np.asarray(tokenizer(block))
+    except Exception as error:
+        refuse("tokenizer", name, told, " ".join(f"it raised {type(error).__name__}: {error}".split()))
+    if found.shape == (0,):
+        return np.empty(0, np.int32)
+    whole = found.ndim == 1 and np.issubdtype(found.dtype, np.integer)
+    if not whole or int(found.min()) < 0 or int(found.max()) >= LARGEST_TOKEN:
+        refuse("tokenizer", name, told, f"it returned {' '.join(repr(found).split()):.60}")
+    return found.astype(np.int32)
 
 
 def _blocks(part: Tensor) -> Iterator[bytes]:

@@ -109,14 +109,20 @@ def test_bits_per_byte_count_the_bytes_of_a_token(tmp_path: Path, monkeypatch: p
 
     encode.vocabulary = 65536  # type: ignore[attr-defined]
     pairs.encode = encode  # type: ignore[attr-defined]
-    pairs.broken = lambda text: [-1]  # type: ignore[attr-defined]
+    answers = {"below": [-1], "large": [2**31], "half": [0.5], "square": [[1], [2]], "ragged": [[1], [2, 3]]}
+    for name, answer in answers.items():
+        setattr(pairs, name, lambda text, answer=answer: answer)
+    pairs.raises = lambda text: {}[text[:3]]  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "own_tokenizer", pairs)
     found = data.load("text", tmp_path / "text", context=8, tokenizer="own_tokenizer:encode")
     assert found.inputs == {"num_classes": 65536}
     assert found.metrics(math.log(65536))["bits_per_byte"] == pytest.approx(8, rel=1e-3)
     assert data.load("text", tmp_path / "text").metrics(math.log(256)) == {"bits_per_byte": pytest.approx(8)}
-    with pytest.raises(InputError, match="tokenizer='own_tokenizer:broken' is not a callable that returns"):
-        data.load("text", tmp_path / "text", tokenizer="own_tokenizer:broken")
+    for name in (*answers, "raises"):
+        with pytest.raises(InputError, match=f"tokenizer='own_tokenizer:{name}' is not a callable from bytes") as told:
+            data.load("text", tmp_path / "text", tokenizer=f"own_tokenizer:{name}")
+        assert "\n" not in str(told.value)
+    assert "it raised KeyError: b'wor'" in str(told.value)
 
 
 def test_a_file_is_cut_at_a_line_and_mapped(tmp_path: Path) -> None:
