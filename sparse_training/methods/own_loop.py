@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import ClassVar, Protocol
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from commons.checks import InputError, number, refuse
@@ -12,6 +11,7 @@ from sparse_training.masks import Masks
 from sparse_training.methods.lifecycle import Training
 from sparse_training.methods.pairing import States, unmet_need
 from sparse_training.reparam import Sparse
+from sparse_training.reparam.sharding import average, processes
 from sparse_training.seeding import generator
 from sparse_training.tensor_files import prefixed, section
 
@@ -118,15 +118,14 @@ def attached(
         memory={},
         sparse=sparse,
         optimizer=optimizer,
-        dense_gradient=lambda *batch: _averaged(sparse.gradient_at_hand()),
+        dense_gradient=lambda *batch: _averaged(sparse),
     )
     return Attached(method, training, state)
 
 
-def _averaged(gradients: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Their mean over the processes, where there are several; gradients that are averaged already stay as they are."""
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        for gradient in gradients.values():
-            dist.all_reduce(gradient)
-            gradient /= dist.get_world_size()
+def _averaged(sparse: Sparse) -> dict[str, Tensor]:
+    """∂loss/∂θ of all processes; those of plain weights are averaged already, by what wraps the network."""
+    gradients = sparse.gradient_at_hand()
+    if sparse.reparametrized:
+        average(gradients.values(), processes())
     return gradients

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from commons.checks import refuse
-from sparse_training.reparam.sharding import local, sharded_like
+from sparse_training.reparam.sharding import is_sharded, local, sharded_like
 
 STORAGES = ("dense", "active")
 
@@ -40,7 +40,9 @@ class Factors(nn.Module, ABC):
 
     def forward(self, *factors: Tensor) -> Tensor:
         theta = self.theta(*factors)
-        return theta if self.probe is None else theta + self.probe
+        if self.probe is None or is_sharded(theta):  # no forward pass asks for a part of θ
+            return theta
+        return theta + self.probe.to(theta.dtype)
 
     def theta(self, *factors: Tensor) -> Tensor:
         """θ of the factors as they are stored, in the shape and the memory layout of the mask."""

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from commons.checks import InputError
+from commons.checks import refuse
 from sparse_training.reparam.layer import Layer
 from sparse_training.reparam.sharding import is_sharded, whole
 
@@ -27,12 +27,10 @@ def at_hand(layers: Sequence[Layer]) -> dict[str, Tensor]:
 def probe(layers: Sequence[Layer]) -> None:
     """Give each chart a new probe, a leaf of zeros that is added to θ and gathers ∂loss/∂θ in backward passes.
 
-    Raises:
-        InputError: the factors are sharded.
+    Where `fully_shard` has sharded the factors the probe is of the whole weight in every process, as θ is during a
+    forward pass, and gathers the gradient of that process's batch.
     """
     for layer in layers:
-        if layer.factors is not None and is_sharded(layer.parameters[0]):
-            raise InputError(f"factors that are sharded write {layer.name}: its gradient off the mask is not known")
         if layer.factors is not None:
             layer.factors.probe = _zeros(layer).requires_grad_()
 
@@ -45,8 +43,15 @@ def unprobe(layers: Sequence[Layer]) -> None:
 
 
 def evaluated(model: nn.Module, layers: Sequence[Layer], loss: Callable[[], Tensor]) -> dict[str, Tensor]:
-    """As `at_hand`, from loss(), evaluated once more; buffers, gradients and the random state of the model stay."""
+    """As `at_hand`, from loss(), evaluated once more; buffers, gradients and the random state of the model stay.
+
+    Raises:
+        InputError: `fully_shard` has sharded factors, and gathers them for whole backward passes alone.
+    """
     written = [layer for layer in layers if layer.factors is not None]
+    if any(is_sharded(layer.parameters[0]) for layer in written):
+        hint = "call sparse.probe_gradients before backward passes and sparse.gradient_at_hand after them"
+        refuse("loss", "evaluated once more", "possible where factors are sharded", hint)
     with _kept_buffers(model), torch.random.fork_rng(_devices(layers)):
         probe(written)
         try:
@@ -60,8 +65,11 @@ def evaluated(model: nn.Module, layers: Sequence[Layer], loss: Callable[[], Tens
 
 
 def _zeros(layer: Layer) -> Tensor:
-    """Zeros of the shape, layout and dtype of θ, without computing it."""
-    return torch.zeros_like(layer.mask, dtype=layer.parameters[0].dtype)
+    """Zeros of the shape, layout and dtype of θ, without computing it; whole, also where θ is sharded."""
+    dtype = layer.parameters[0].dtype
+    if is_sharded(layer.mask):
+        return torch.zeros(layer.mask.shape, dtype=dtype, device=layer.mask.device)
+    return torch.zeros_like(layer.mask, dtype=dtype)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import hashlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 import torch.distributed as dist
@@ -36,6 +36,23 @@ def sharded_like(tensor: Tensor, model: Tensor) -> Tensor:
     from torch.distributed.tensor import distribute_tensor
 
     return distribute_tensor(tensor, model.device_mesh, model.placements, src_data_rank=None)  # type: ignore[attr-defined]
+
+
+def average(tensors: Iterable[Tensor], size: int) -> None:
+    """Replace tensors by their mean over the `size` processes of the default group, in place and in one message."""
+    held = list(tensors) if size > 1 else []
+    if not held:
+        return
+    flat = torch.cat([tensor.flatten() for tensor in held])
+    dist.all_reduce(flat)
+    flat /= size
+    for tensor, part in zip(held, torch.split(flat, [tensor.numel() for tensor in held]), strict=True):
+        tensor.copy_(part.view_as(tensor))
+
+
+def processes() -> int:
+    """How many processes the default group has; 1 where there is none."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def check_equal(masks: Mapping[str, Tensor]) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from commons.checks import refuse
 from sparse_training.masks import Masks
-from sparse_training.reparam.sharding import check_equal
+from sparse_training.reparam.sharding import average, check_equal
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,7 @@ class World:
 
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Replace tensors by their mean over processes, in place and in one message."""
-        held = list(tensors) if self.size > 1 else []
-        if not held:
-            return
-        flat = torch.cat([tensor.flatten() for tensor in held])
-        dist.all_reduce(flat)
-        flat /= self.size
-        for tensor, part in zip(held, torch.split(flat, [tensor.numel() for tensor in held]), strict=True):
-            tensor.copy_(part.view_as(tensor))
+        average(tensors, self.size)
 
     def check_equal(self, masks: Masks) -> None:
         """Raise InputError unless every process holds the same masks."""

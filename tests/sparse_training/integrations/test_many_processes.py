@@ -1,4 +1,7 @@
-"""DistributedDataParallel and fully_shard over two processes of gloo against one process, in float64."""
+"""DistributedDataParallel and fully_shard over two and four processes of gloo against one process, in float64.
+
+The rows of the weights do not divide evenly among four processes.
+"""
 
 import json
 import os
@@ -21,9 +24,12 @@ from sparse_training import SignIn, make_masks, sparsify
 from sparse_training.methods import ACDC, GMP, SET, Method, RiGL
 from sparse_training.reparam import REPARAMS, Reparam, Sparse
 from sparse_training.reparam.speeds import speeds_of
+from sparse_training.sharpness import HessianOperator, lanczos
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 STEPS, BATCH = 6, 8
+WORLDS = (4, 2, 1)  # the largest writes the checkpoint from which all go on
+MOST = max(WORLDS)
 REPARAMETRIZED: dict[str, Reparam | None] = {
     "none": None,
     "transport": SignIn(momentum="transport"),
@@ -31,7 +37,7 @@ REPARAMETRIZED: dict[str, Reparam | None] = {
 }
 METHODS: dict[str, tuple[Method, Reparam | None]] = {
     "rigl": (RiGL(every=2), None),
-    "rigl-sign-in": (RiGL(every=2), SignIn()),  # not for sharded factors
+    "rigl-sign-in": (RiGL(every=2), SignIn()),
     "set": (SET(), SignIn()),
     "acdc": (ACDC(warm_up=0.2, phase=0.2, final=0.3), SignIn()),
     "gmp": (GMP(every=2), None),
@@ -40,7 +46,7 @@ METHODS: dict[str, tuple[Method, Reparam | None]] = {
 
 def network() -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4)).double()
+    return nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 5)).double()
 
 
 def masks_of(model: nn.Module, method: Method | None = None) -> Any:
@@ -92,15 +98,18 @@ CASES: dict[str, tuple[Method | None, Reparam | None]] = {
     **{name: (None, reparam) for name, reparam in REPARAMETRIZED.items()},
     **METHODS,
 }
-OF_DDP = ("none", "transport", "unit-speed", "rigl-sign-in", "acdc")
+FEW = ("none", "transport", "unit-speed", "rigl-sign-in", "acdc")
 
 
-def everything(ways: tuple[str, ...]) -> dict[str, Any]:
+def everything(world: int) -> dict[str, Any]:
     found = {}
-    for way in ways:
-        names = OF_DDP if way in ("before", "after") else [name for name in CASES if name != "rigl-sign-in"]
-        found |= {f"{way} {name}": ended(way, CASES[name][1], CASES[name][0]) for name in names}
+    for way in ("before", "after", "sharded"):
+        found |= {f"{way} {name}": ended(way, CASES[name][1], CASES[name][0]) for name in cases_of(way, world)}
     return found
+
+
+def cases_of(way: str, world: int) -> list[str]:
+    return list(CASES) if way == "sharded" and world == MOST else [*FEW]
 
 
 def saved(folder: Path, steps: range, load: bool) -> dict[str, Any]:
@@ -117,6 +126,23 @@ def saved(folder: Path, steps: range, load: bool) -> dict[str, Any]:
     return {name: value.tolist() for name, value in sparse.state_dict().items()}
 
 
+def measured() -> dict[str, Any]:
+    """Masks of scores on one batch that every process has, and λ_max of a network that was trained in parts."""
+    x = torch.randn(BATCH, 6, generator=torch.Generator().manual_seed(9)).double()
+    batch = x, torch.arange(BATCH) % 4
+    scored = {score: make_masks(network(), 0.5, score, batch=batch) for score in ("snip", "grasp", "synflow")}
+    group = dist.group.WORLD if dist.is_initialized() else None
+    sparse, forward, optimizer = built("alone" if group is None else "sharded", SignIn())
+    train(sparse, forward, optimizer, range(STEPS))
+    plain, masks = network(), sparse.masks
+    plain.load_state_dict(sparse.state_dict())
+    value = lanczos(HessianOperator(plain, cross_entropy, [batch], masks, group=group), tol=1e-10).value
+    return {
+        "scored": {score: {n: m.tolist() for n, m in found.items()} for score, found in scored.items()},
+        "lambda_max": value,
+    }
+
+
 def refused(call: Any) -> str:
     try:
         call()
@@ -130,15 +156,17 @@ def processes(rank: int, world: int, port: int, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     try:
-        found = everything(("before", "after", "sharded")) if world > 1 else {}
+        found = everything(world) if world > 1 else {}
         if world > 1:
+            found["measured"] = measured()
+        if world == MOST:
             found["saved"] = saved(folder / "checkpoint", range(3), False)
             model = network()
             other = make_masks(model, 0.5, "random", seed=rank)
             found["differ"] = refused(lambda: sparsify(DistributedDataParallel(model), other))
             sparse, _, _ = built("sharded", SignIn())
             found["merge"] = refused(sparse.merge)
-            found["gradient"] = refused(sparse.probe_gradients)
+            found["gradient"] = refused(lambda: sparse.dense_gradient(lambda: torch.zeros(())))
             found["late"] = refused(lambda: sparsify(fully_shard(network()), masks_of(network()), SignIn()))
             found["sharded"] = [type(layer.mask).__name__ for layer in sparse.layers]
         found["resumed"] = saved(folder / "checkpoint", range(3, STEPS), True)
@@ -154,24 +182,23 @@ def close(state: dict[str, Any], expected: dict[str, Any]) -> bool:
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What two processes found, and what one that went on from their checkpoint did."""
+def of(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any]]:
+    """What four, two and one processes found, by their number; all went on from the checkpoint of the four."""
     folder = tmp_path_factory.mktemp("processes")
-    for world in (2, 1):
+    for world in WORLDS:
         with __import__("socket").socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         mp.spawn(processes, (world, port, folder), nprocs=world)
-    return tuple(json.loads((folder / f"of-{world}.json").read_text()) for world in (2, 1))
+    return {world: json.loads((folder / f"of-{world}.json").read_text()) for world in WORLDS}
 
 
+@pytest.mark.parametrize("world", [2, 4])
 @pytest.mark.parametrize("way", ["before", "after", "sharded"])
-def test_several_processes_are_one(way: str, two: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    names = [name for name in two[0] if name.startswith(f"{way} ")]
-    assert len(names) == (len(OF_DDP) if way != "sharded" else len(CASES) - 1)
-    for name in names:
-        method, reparam = CASES[name.removeprefix(f"{way} ")]
-        found, expected = two[0][name], ended("alone", reparam, method)
+def test_several_processes_are_one(way: str, world: int, of: dict[int, dict[str, Any]]) -> None:
+    for case in cases_of(way, world):
+        name, (method, reparam) = f"{way} {case}", CASES[case]
+        found, expected = of[world][name], ended("alone", reparam, method)
         assert found["masks"] == expected["masks"], name
         assert close(found["state"], expected["state"]), name
         for layer, speeds in expected["speeds"].items():
@@ -179,17 +206,24 @@ def test_several_processes_are_one(way: str, two: tuple[dict[str, Any], dict[str
             assert {key: found["speeds"][layer][key] for key in known} == pytest.approx(known, rel=1e-6), name
 
 
-def test_a_sharded_training_goes_on_with_another_number_of_processes(two: tuple[dict, dict]) -> None:
+def test_a_sharded_training_goes_on_with_another_number_of_processes(of: dict[int, dict[str, Any]]) -> None:
     sparse, forward, optimizer = built("alone", SignIn())
     train(sparse, forward, optimizer, range(STEPS))
     expected: dict[str, Tensor] = {name: value.tolist() for name, value in sparse.state_dict().items()}
-    assert close(two[0]["resumed"], expected)
-    assert close(two[1]["resumed"], expected)
+    for world in WORLDS:
+        assert close(of[world]["resumed"], expected), world
 
 
-def test_masks_are_sharded_and_what_cannot_be_is_told(two: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    assert two[0]["sharded"] == ["DTensor", "DTensor"]
-    assert "the masks of process 1 differ" in two[0]["differ"]
-    assert "puts the parts together" in two[0]["merge"]
-    assert "before fully_shard" in two[0]["late"]
-    assert "gradient off the mask" in two[0]["gradient"]
+def test_scores_and_the_largest_eigenvalue_are_those_of_one_process(of: dict[int, dict[str, Any]]) -> None:
+    expected = measured()
+    for world in (2, 4):
+        assert of[world]["measured"]["scored"] == expected["scored"]
+        assert of[world]["measured"]["lambda_max"] == pytest.approx(expected["lambda_max"], rel=1e-9)
+
+
+def test_masks_are_sharded_and_what_cannot_be_is_told(of: dict[int, dict[str, Any]]) -> None:
+    assert of[MOST]["sharded"] == ["DTensor", "DTensor"]
+    assert "the masks of process 1 differ" in of[MOST]["differ"]
+    assert "puts the parts together" in of[MOST]["merge"]
+    assert "before fully_shard" in of[MOST]["late"]
+    assert "gradient_at_hand after them" in of[MOST]["gradient"]
