@@ -105,6 +105,28 @@ class Layer:
         for word in self.words.values():
             word.copy_(local(self.mask))
 
+    @torch.no_grad()
+    def change_mask(self, mask: Tensor, optimizer: torch.optim.Optimizer | None) -> None:
+        """Take another mask as `use_mask` does; what is dropped becomes 0, what is grown starts at θ = 0.
+
+        The optimizer's states with one entry a weight become 0 wherever the mask changed.
+
+        Raises:
+            InputError: as `use_mask`.
+        """
+        if self.compact:
+            self.use_mask(mask)
+            return
+        new = sharded_like(mask.to(self.mask.device), self.mask)
+        unchanged, grown = self.mask & new, new & ~self.mask
+        for tensor in (*self.parameters, *(self.states(optimizer) if optimizer is not None else ())):
+            tensor.masked_fill_(~unchanged, 0.0)
+        self.use_mask(new)
+        if self.factors is not None:
+            start = self.factors.right_inverse(torch.zeros_like(self.theta))
+            for parameter, value in zip(self.parameters, start, strict=True):
+                parameter.copy_(torch.where(grown, value, parameter))
+
     def shard(self) -> None:
         """Shard the mask as the parameters are, where `fully_shard` has sharded these since.
 

@@ -58,16 +58,24 @@ STATES: dict[type[optim.Optimizer], Mapping[str, Kind]] = {
 }
 """The meaning of every state tensor, by class of optimizer; an entry of one's own makes another optimizer known."""
 
+_OURS = frozenset(STATES)
+
 
 def kinds_of(optimizer: optim.Optimizer) -> Mapping[str, Kind] | None:
     """The meaning of the optimizer's state tensors by name, or None for an optimizer that is not in `STATES`.
 
     A subclass that makes the step of a known optimizer has its state too.
     """
+    kind = _stepping_as(optimizer)
+    return None if kind is None else STATES[kind]
+
+
+def _stepping_as(optimizer: optim.Optimizer) -> type[optim.Optimizer] | None:
+    """The class in `STATES` whose step the optimizer makes."""
     for kind in type(optimizer).__mro__:
         if kind in STATES:
             same = inspect.unwrap(type(optimizer).step) is inspect.unwrap(kind.step)
-            return STATES[kind] if same or kind is type(optimizer) else None
+            return kind if same or kind is type(optimizer) else None
     return None
 
 
@@ -82,7 +90,10 @@ def known_kinds(optimizer: optim.Optimizer, use: str) -> Mapping[str, Kind]:
 
 
 def overwrites_gradients(optimizer: optim.Optimizer) -> bool:
-    """Whether the optimizer is known to leave something else in `.grad` than the gradient that it was given."""
+    """Whether the optimizer is known to leave something else in `.grad` than the gradient that it was given.
+
+    SGD with Nesterov's momentum over lists of tensors, which is torch's choice on cuda, does.
+    """
     for group in optimizer.param_groups:
         lists = group.get("foreach")
         if lists is None:
@@ -90,6 +101,11 @@ def overwrites_gradients(optimizer: optim.Optimizer) -> bool:
         if lists and group.get("nesterov"):
             return True
     return False
+
+
+def may_overwrite_gradients(optimizer: optim.Optimizer) -> bool:
+    """Whether it is known to do so, or nothing is known of it, as of all but the optimizers of this file."""
+    return _stepping_as(optimizer) not in _OURS or overwrites_gradients(optimizer)
 
 
 @torch.no_grad()

@@ -6,7 +6,6 @@ step every weight, every factor and every state tensor that is known to hold one
 mask, whatever the optimizer does (`optimizer_states.STATES` says which tensors these are).
 """
 
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,23 +16,13 @@ from torch.nn.utils import parametrize
 from commons.checks import InputError, refuse
 from sparse_training.masks import Masks
 from sparse_training.reparam import gradients
-from sparse_training.reparam.base import Reparam, groups_of
-from sparse_training.reparam.layer import Layer, hold, together
+from sparse_training.reparam.base import Reparam
+from sparse_training.reparam.layer import Layer
 from sparse_training.reparam.merging import merged, refresh_recurrent
-from sparse_training.reparam.optimizer_states import overwrites_gradients
 from sparse_training.reparam.scaling import Scaling
-from sparse_training.reparam.sharding import check_equal, is_sharded, local, sharded_like, whole
-from sparse_training.reparam.stepping import (
-    Args,
-    Named,
-    Watch,
-    check_groups,
-    parameter_groups,
-    put_gradients_aside,
-    scale,
-    step_in_parts,
-    with_gradients,
-)
+from sparse_training.reparam.sharding import is_sharded, local, sharded_like, whole
+from sparse_training.reparam.stepping import parameter_groups
+from sparse_training.reparam.watching import Watcher
 
 
 class Sparse:
@@ -54,8 +43,7 @@ class Sparse:
     ) -> None:
         self.model, self.reparam, self.scaling, self._layers = model, reparam, scaling, layers
         self._names = names
-        self._watches: weakref.WeakKeyDictionary[torch.optim.Optimizer, Watch] = weakref.WeakKeyDictionary()
-        self._versions = self._written()
+        self._watcher = Watcher(layers, reparam, scaling)
 
     def __repr__(self) -> str:
         masks, how = self.masks, "plain weights" if self.reparam is None else repr(self.reparam)
@@ -63,14 +51,8 @@ class Sparse:
         return f"Sparse({type(self.model).__name__}, {counts}, density {masks.density:.4%}, {how})"
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy knows no optimizer, because those that exist hold the parameters of the original."""
         refresh_recurrent(self.model)
-        return {name: value for name, value in self.__dict__.items() if name not in ("_watches", "_versions")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._watches = weakref.WeakKeyDictionary()
-        self._versions = self._written()
+        return self.__dict__
 
     @property
     def reparametrized(self) -> bool:
@@ -161,7 +143,7 @@ class Sparse:
             new = (theta,) if layer.factors is None else layer.factors.right_inverse(theta)
             for parameter, factor in zip(layer.parameters, new, strict=True):
                 parameter.copy_(factor)
-        self._versions = self._written()
+        self._watcher.wrote()
 
     def load_masks(self, masks: Masks) -> None:
         """Take masks, in any order, as the support that the weights already have; nothing is zeroed or grown.
@@ -190,12 +172,7 @@ class Sparse:
         Raises:
             InputError: as `after_step`, or the optimizer has no step hooks.
         """
-        seen = optimizer in self._watches
-        watch = self._watch(optimizer)
-        if not watch.hooked:
-            refuse("optimizer", type(optimizer).__name__, "one with step hooks", "attach the one that it wraps")
-        watch.attached, watch.stepped = True, seen and watch.stepped
-        watch.before, watch.after = before or watch.before, after or watch.after
+        self._watcher.attach(optimizer, before, after)
 
     @torch.no_grad()
     def after_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -208,16 +185,7 @@ class Sparse:
             InputError: the optimizer holds none of the weights as they are written now, or the reparametrization
                 cannot work with it.
         """
-        late = optimizer not in self._watches and self._reads_gradient and overwrites_gradients(optimizer)
-        watch = self._watch(optimizer)
-        if (self._acts_before or late) and not watch.attached:
-            what = type(self.reparam if self.scaling is None else self.scaling).__name__
-            refuse("optimizer", type(optimizer).__name__, f"attached before its first step, as {what} asks")
-        held = self._held(optimizer)
-        if (watch.stepped or not watch.hooked) and self.reparam is not None:
-            self.reparam.after_step(_trained(held), optimizer)
-        watch.stepped = False
-        hold(held, optimizer)
+        self._watcher.after_step(optimizer)
 
     @torch.no_grad()
     def reset(self, optimizer: torch.optim.Optimizer | None = None) -> None:
@@ -226,128 +194,7 @@ class Sparse:
         Raises:
             InputError: as `after_step`.
         """
-        if optimizer is not None:
-            self._watch(optimizer)
-        if self.reparam is not None:
-            self.reparam.reset(_trained(self._layers), optimizer)
-        self._versions = self._written()
-
-    def _watch(self, optimizer: torch.optim.Optimizer) -> Watch:
-        """What is known of an optimizer; one that is seen for the first time is checked and watched from then on."""
-        known = self._watches.get(optimizer)
-        if known is not None:
-            return known
-        self._shard()
-        if self._layers and not self._held(optimizer):
-            refuse("optimizer", type(optimizer).__name__, "built over the sparse network", "build it after sparsify")
-        if self.reparam is not None:
-            self.reparam.check_optimizer(optimizer)
-        by_layer, own_decay = self._by_layer, self.reparam is not None and not self.reparam.decay_share
-        check_groups(optimizer, self._held(optimizer), by_layer, own_decay)
-        watch = self._watches[optimizer] = Watch(self._seems_stepped(optimizer))
-        itself = weakref.ref(self)
-
-        def about_to_step(optimizer: torch.optim.Optimizer, args: Args, named: Named) -> tuple[Args, Named] | None:
-            sparse = itself()
-            if sparse is None or watch.inside:
-                return None
-            called = None
-            if watch.attached and (sparse._acts_before or watch.before is not None):
-                called = with_gradients(optimizer, args, named)
-                sparse._before_step(optimizer, watch)
-            closure = called is None and any(callable(value) for value in (*args[1:], *named.values()))
-            if sparse._reads_gradient and not closure and getattr(optimizer, "grad_scale", None) is None:
-                watch.lend_gradients(sparse._held(optimizer))
-            return called
-
-        def stepped(optimizer: torch.optim.Optimizer, *_: object) -> None:
-            if watch.inside:
-                return
-            watch.take_back_gradients()
-            with watch.undo:
-                sparse, found_inf = itself(), getattr(optimizer, "found_inf", None)
-                if sparse is None or (
-                    found_inf is not None and bool(found_inf)
-                ):  # a fused step that was skipped inside
-                    return
-                watch.stepped, watch.skipped = not watch.skipped, False
-                if watch.attached:
-                    sparse.after_step(optimizer)
-                    if watch.after is not None:
-                        watch.after()
-
-        try:
-            optimizer.register_step_post_hook(stepped)
-            optimizer.register_step_pre_hook(about_to_step)
-        except AttributeError:
-            watch.hooked = False
-        return watch
-
-    def _shard(self) -> None:
-        """Shard the masks as `fully_shard` has sharded their weights since, after a check that processes have the same.
-
-        Raises:
-            InputError: the masks of two processes differ.
-        """
-        new = [layer for layer in self._layers if is_sharded(layer.parameters[0]) and not is_sharded(layer.mask)]
-        if new:
-            check_equal({layer.name: layer.mask for layer in new})
-        for layer in new:
-            layer.shard()
-
-    @property
-    def _by_layer(self) -> bool:
-        """Whether each layer needs a parameter group of its own."""
-        return self.scaling is not None and self.scaling.by_layer
-
-    @property
-    def _acts_before(self) -> bool:
-        """Whether something happens before a step, so that the optimizer must be attached."""
-        return self.scaling is not None or (self.reparam is not None and self.reparam.layerwise)
-
-    @property
-    def _reads_gradient(self) -> bool:
-        """Whether the reparametrization reads, after a step, the gradients that the step used."""
-        return self.reparam is not None and self.reparam.reads_gradient
-
-    @torch.no_grad()
-    def _before_step(self, optimizer: torch.optim.Optimizer, watch: Watch) -> None:
-        """Scale gradients and learning rates, and step the layers one by one, as scaling and reparametrization ask."""
-        watch.undo.close()  # of a step that failed
-        if watch.before is not None and watch.before():
-            watch.undo.push(put_gradients_aside(optimizer))
-            watch.skipped = True
-            return
-        groups, held = groups_of(optimizer), self._held(optimizer)
-        if self.scaling is not None:
-            watch.undo.push(scale(self.scaling, self._layers, held, groups))
-        if self.reparam is not None and self.reparam.layerwise:
-            follow = self.reparam.after_layers
-            watch.inside = True
-            try:
-                undo = step_in_parts(
-                    optimizer,
-                    together(held, groups),
-                    lambda layers, befores: follow(layers, befores, optimizer, groups),
-                )
-            finally:
-                watch.inside = False
-            watch.undo.push(undo)
-
-    def _held(self, optimizer: torch.optim.Optimizer) -> list[Layer]:
-        """The layers whose weights the optimizer steps."""
-        held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-        return [layer for layer in self._layers if any(id(p) in held for p in layer.parameters)]
-
-    def _seems_stepped(self, optimizer: torch.optim.Optimizer) -> bool:
-        """Whether an optimizer that nobody watched has made a step: it wrote to weights, and with finite gradients."""
-        parameters = [parameter for layer in self._held(optimizer) for parameter in layer.parameters]
-        wrote = self._written() != self._versions or any(optimizer.state.get(p) for p in parameters)
-        return wrote and all(bool(p.grad.isfinite().all()) for p in parameters if p.grad is not None)
-
-    def _written(self) -> list[int]:
-        """How often each parameter has been written to, as torch counts it."""
-        return [parameter._version for layer in self._layers for parameter in layer.parameters]
+        self._watcher.reset(optimizer)
 
     @torch.no_grad()
     def set_masks(self, masks: Masks, optimizer: torch.optim.Optimizer | None = None) -> None:
@@ -361,21 +208,8 @@ class Sparse:
         """
         check_same_layers(masks, self._layers)
         for layer in self._layers:
-            if layer.compact:
-                layer.use_mask(masks[layer.name])
-                continue
-            new = sharded_like(masks[layer.name].to(layer.mask.device), layer.mask)
-            unchanged, grown = layer.mask & new, new & ~layer.mask
-            for tensor in layer.states(optimizer) if optimizer is not None else ():
-                tensor.masked_fill_(~unchanged, 0.0)
-            for parameter in layer.parameters:
-                parameter.masked_fill_(~unchanged, 0.0)
-            layer.use_mask(new)
-            if layer.factors is not None:
-                start = layer.factors.right_inverse(torch.zeros_like(layer.theta))
-                for parameter, value in zip(layer.parameters, start, strict=True):
-                    parameter.copy_(torch.where(grown, value, parameter))
-        self._versions = self._written()
+            layer.change_mask(masks[layer.name], optimizer)
+        self._watcher.wrote()
 
     def mask_gradients(self) -> None:
         """Set the gradients of inactive weights and factors to 0, for a norm over the active ones."""
@@ -418,12 +252,7 @@ class Sparse:
         layer. vectors: False leaves biases and normalisations without decay.
         """
         share = 1.0 if self.reparam is None else self.reparam.decay_share
-        return parameter_groups(self.model, self._layers, weight_decay, share, vectors, self._by_layer)
-
-
-def _trained(layers: list[Layer]) -> list[Layer]:
-    """The layers of which something is trained; a reparametrization leaves the others alone."""
-    return [layer for layer in layers if not layer.frozen]
+        return parameter_groups(self.model, self._layers, weight_decay, share, vectors, self._watcher.by_layer)
 
 
 def check_same_layers(masks: Mapping[str, Tensor], layers: Sequence[Layer]) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,44 +15,6 @@ from sparse_training.reparam.sharding import is_sharded
 Group = dict[str, Any]
 Args = tuple[Any, ...]
 Named = dict[str, Any]
-
-
-@dataclass
-class Watch:
-    """What a sparse network knows of an optimizer.
-
-    stepped: it has stepped since `Sparse.after_step` last acted. attached: each step calls `after_step` by itself.
-    hooked: it tells of its steps; a wrapper that is an Optimizer in name only does not, and each call then counts as a
-    step. inside: it is making the step of one layer. undo: what is to be put back after the present step. before,
-    after: what a user lets happen around a step. skipped: the present step changes nothing, as `before` asked. lent:
-    the parameters whose gradient the optimizer has a copy of, each with the gradient itself.
-    """
-
-    stepped: bool
-    attached: bool = False
-    hooked: bool = True
-    inside: bool = False
-    undo: ExitStack = field(default_factory=ExitStack)
-    before: Callable[[], bool] | None = None
-    after: Callable[[], object] | None = None
-    skipped: bool = False
-    lent: list[tuple[nn.Parameter, Tensor]] = field(default_factory=list)
-
-    def lend_gradients(self, layers: Sequence[Layer]) -> None:
-        """Give the optimizer copies of the layers' gradients, because some overwrite what they are given.
-
-        Among them is SGD with Nesterov's momentum over lists of tensors, which is torch's choice on cuda.
-        """
-        parameters = [parameter for layer in layers for parameter in layer.parameters]
-        self.lent = [(parameter, parameter.grad) for parameter in parameters if parameter.grad is not None]
-        for (parameter, _), copy in zip(self.lent, copies([gradient for _, gradient in self.lent]), strict=True):
-            parameter.grad = copy
-
-    def take_back_gradients(self) -> None:
-        """Put the gradients themselves back after the step."""
-        for parameter, gradient in self.lent:
-            parameter.grad = gradient
-        self.lent = []
 
 
 def with_gradients(optimizer: torch.optim.Optimizer, args: Args, named: Named) -> tuple[Args, Named] | None:

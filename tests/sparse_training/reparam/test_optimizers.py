@@ -1,5 +1,6 @@
 """The support under any optimizer, and the state tensors of each: what is masked, zeroed, transported, left alone."""
 
+import inspect
 from collections.abc import Callable, Iterable
 
 import pytest
@@ -9,7 +10,14 @@ from torch import Tensor, nn
 from commons import InputError
 from sparse_training.masks import Masks, make_masks
 from sparse_training.reparam import HAM, PILoT, Reparam, SignIn, Sparse, layer, sparsify
-from sparse_training.reparam.optimizer_states import PER_WEIGHT, STATES, Kind, kinds_of, zero_state
+from sparse_training.reparam.optimizer_states import (
+    PER_WEIGHT,
+    STATES,
+    Kind,
+    kinds_of,
+    may_overwrite_gradients,
+    zero_state,
+)
 
 Optimizer = torch.optim.Optimizer
 NAMED = pytest.mark.parametrize("reparam", [None, SignIn(), HAM(), PILoT()], ids=lambda r: r and r.name)
@@ -41,6 +49,16 @@ class Noisy(torch.optim.SGD):
             for p in group["params"]:
                 p.grad += torch.randn_like(p)
         super().step()
+
+
+class Normed(Optimizer):
+    """Divides each gradient, in place, by its norm, and steps along it."""
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                p -= 0.1 * p.grad.div_(p.grad.norm())
 
 
 def network(reparam: Reparam | None, dtype: torch.dtype = torch.float32) -> Sparse:
@@ -301,6 +319,35 @@ def test_a_wrapper_without_hooks_is_followed_at_every_call_and_cannot_be_attache
             sparse.after_step(optimizer)
         found.append(sparse.weights())
     assert all(torch.equal(weight, found[1][name]) for name, weight in found[0].items())
+
+
+@pytest.mark.parametrize("kind", STATES, ids=lambda kind: kind.__name__)
+def test_only_optimizers_that_may_overwrite_gradients_work_on_copies(kind: type[Optimizer]) -> None:
+    offered = inspect.signature(kind.__init__).parameters
+    options = [{"foreach": lists} for lists in (False, True)] if "foreach" in offered else [{}]
+    for extra in ({"weight_decay": 0.1}, {"maximize": True}, {"momentum": 0.9, "nesterov": True}, {"amsgrad": True}):
+        options += [option | extra for option in options[:2] if set(extra) <= set(offered)]
+    for option in options:
+        parameter = nn.Parameter(torch.randn(4, 4, generator=torch.Generator().manual_seed(0)))
+        optimizer = kind([parameter], lr=0.1, **option)  # type: ignore[call-arg]
+        for seed in (1, 2):
+            parameter.grad = torch.randn(4, 4, generator=torch.Generator().manual_seed(seed))
+            given = parameter.grad.clone()
+            optimizer.step()
+        assert torch.equal(parameter.grad, given) is not may_overwrite_gradients(optimizer), option
+    assert may_overwrite_gradients(Noisy([parameter], lr=0.1))
+
+
+def test_an_entry_of_ones_own_does_not_say_that_gradients_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STATES, Normed, {})
+    sparse = network(HAM())
+    optimizer = Normed(sparse.model.parameters(), {"lr": 0.1})
+    assert may_overwrite_gradients(optimizer)
+    sparse.attach(optimizer)
+    backward(sparse)
+    given = [parameter.grad.clone() for parameter in sparse.model.parameters() if parameter.grad is not None]
+    optimizer.step()
+    assert all(torch.equal(p.grad, old) for p, old in zip(sparse.model.parameters(), given, strict=True))
 
 
 @pytest.mark.parametrize("attached", [True, False])
