@@ -1,9 +1,13 @@
 """The transformer for tokens: Hugging Face's numbers at equal weights, causality, both attention paths, SynFlow."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from commons import InputError
 from sparse_training import models
@@ -229,6 +233,43 @@ def test_kinds_are_blocks_of_the_hessian() -> None:
     single = layer_eigenvalues(model, cross_entropy, batch(), masks, tol=1e-4)
     for kind, pair in pairs.items():
         assert pair.value >= max(own.value for name, own in single.items() if f"{kind}." in name) * (1 - 1e-3)
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the size of the largest tensor that any operation returned."""
+
+    entries = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        sizes = [each.numel() for each in tree_leaves(found) if isinstance(each, torch.Tensor)]
+        self.entries = max(self.entries, *sizes, 0)
+        return found
+
+
+def test_the_largest_eigenvalue_of_a_kind_never_needs_all_logits() -> None:
+    """What is held grows with the vocabulary as the head does, and not with the number of tokens times it."""
+    torch.manual_seed(0)
+    model = GPT(width=8, depth=1, heads=2, num_classes=1000).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    x, y = batch(1000, 20)
+    masks = make_masks(model, 0.3, "random", include=["blocks.*"])
+    sparsify(model, masks)
+    chosen = [name for name in masks if ".q." in name or ".up." in name]
+    options: dict[str, Any] = {"params": chosen, "kinds": True, "tol": 1e-3}
+    with Largest() as whole:
+        expected = layer_eigenvalues(model, cross_entropy, (x, y), masks, **options)
+    lossy = TokenLosses(model)
+    lossy.PIECE = 20
+    with Largest() as pieces:
+        found = layer_eigenvalues(lossy, of_tokens, (torch.stack((x, y), 1), y), masks, graph="rebuilt", **options)
+    assert list(found) == ["q", "up"]
+    for kind, pair in found.items():
+        assert pair.value == pytest.approx(expected[kind].value, rel=2e-3)
+    assert whole.entries >= 60 * 1000
+    assert pieces.entries <= 20 * 1000  # a piece's logits; the head has 8 · 1000
 
 
 def test_text_is_continued_by_the_seed_and_the_likeliest_byte_at_temperature_zero() -> None:
