@@ -1,9 +1,11 @@
 """`Watcher`: what a sparse network does around the steps of the optimizers over it."""
 
+import sys
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 import torch
@@ -35,7 +37,8 @@ class Watch:
     hooked: it tells of its steps; a wrapper that is an Optimizer in name only does not, and each call then counts as a
     step. inside: it is making the step of one layer. undo: what is to be put back after the present step. before,
     after: what a user lets happen around a step. skipped: the present step changes nothing, as `before` asked. lent:
-    the parameters whose gradient the optimizer has a copy of, each with the gradient itself.
+    the parameters whose gradient the optimizer has a copy of, each with the gradient itself. frame: of torch's function
+    that calls the hooks of the present step, or of one that failed.
     """
 
     stepped: bool
@@ -47,6 +50,14 @@ class Watch:
     after: Callable[[], object] | None = None
     skipped: bool = False
     lent: list[tuple[nn.Parameter, Tensor]] = field(default_factory=list)
+    frame: FrameType | None = None
+
+    def within(self, frame: FrameType) -> bool:
+        """Whether the hooks of this frame are of a base class's step, which the optimizer's own step calls inside."""
+        outer = None if self.frame is None else frame.f_back
+        while outer is not None and outer is not self.frame:
+            outer = outer.f_back
+        return outer is not None
 
     def lend_gradients(self, layers: Sequence[Layer]) -> None:
         """Give the optimizer copies of the layers' gradients, which it may overwrite."""
@@ -137,8 +148,10 @@ class Watcher:
 
         def about_to_step(optimizer: torch.optim.Optimizer, args: Args, named: Named) -> tuple[Args, Named] | None:
             watcher = itself()
-            if watcher is None or watch.inside:
+            frame = sys._getframe(1)
+            if watcher is None or watch.inside or watch.within(frame):
                 return None
+            watch.frame = frame
             called = None
             if watch.attached and (watcher._acts_before or watch.before is not None):
                 called = with_gradients(optimizer, args, named)
@@ -150,8 +163,9 @@ class Watcher:
             return called
 
         def stepped(optimizer: torch.optim.Optimizer, *_: object) -> None:
-            if watch.inside:
+            if watch.inside or watch.within(sys._getframe(1)):
                 return
+            watch.frame = None
             watch.take_back_gradients()
             with watch.undo:
                 watcher, found_inf = itself(), getattr(optimizer, "found_inf", None)

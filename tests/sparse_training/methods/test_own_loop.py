@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from commons import InputError
-from sparse_training import SignIn, make_masks, prunable, sparsify
+from sparse_training import HAM, SignIn, make_masks, prunable, sparsify
 from sparse_training.methods import ACDC, METHODS, SET, STR, Method, RiGL, Start, Training
 from sparse_training.reparam import REPARAMS, Reparam, Sparse
+from sparse_training.reparam.optimizer_states import STATES
 
 STEPS, EPOCH = 12, 3
 SHORT = {"every": 2, "rewind": 0.3, "begin_at": 0.1, "end_at": 0.9, "initial": -3.0, "share": 0.5}
@@ -51,6 +52,40 @@ def loop(sparse: Sparse, optimizer: torch.optim.Optimizer, steps: range) -> None
         optimizer.zero_grad()
         cross_entropy(sparse.model(x), y).backward()
         optimizer.step()
+
+
+class Derived(torch.optim.Adam):
+    """An optimizer whose step is that of its base class, once it works."""
+
+    works = True
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        if not self.works:
+            raise RuntimeError("a step that fails")
+        super().step()
+
+
+def test_a_step_that_calls_that_of_a_base_class_is_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STATES, Derived, STATES[torch.optim.Adam])
+    torch.optim.Adam([nn.Parameter(torch.zeros(1))])  # from now on torch calls hooks in the step of Adam too
+    ends = []
+    for kind in (torch.optim.Adam, Derived):
+        model = network()
+        sparse = sparsify(model, make_masks(model, 0.5, "random"), HAM())
+        optimizer = kind(sparse.model.parameters(), lr=1e-2)
+        attached = RiGL(every=2).attach(sparse, optimizer, STEPS)
+        loop(sparse, optimizer, range(3))
+        if kind is Derived:
+            Derived.works = False
+            with pytest.raises(RuntimeError, match="fails"):
+                loop(sparse, optimizer, range(3, 4))
+            Derived.works = True
+        loop(sparse, optimizer, range(3, 6))
+        assert attached.training.step == 6
+        ends.append((sparse.masks, sparse.weights()))
+    assert ends[0][0] == ends[1][0]
+    assert all(torch.equal(weight, ends[1][1][name]) for name, weight in ends[0][1].items())
 
 
 def by_moments(method: Method, reparam: Reparam | None, start_masks: Callable[[nn.Module], object]) -> Sparse:
