@@ -3,14 +3,20 @@
 import argparse
 import inspect
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from commons.checks import refuse
+from commons.checks import number, refuse
 from commons.cli import Parser, wrote
 from commons.files import output_directory, write_csv
 from figures.drawing import FIGURES
 from figures.stored import STORED
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+THEOREMS_TEXT = "All theorems over all sign quadrants, or one of them, for β's of your own."
 SUFFIXES = (".png", ".pdf", ".svg", ".csv")
 
 
@@ -28,10 +34,16 @@ def _explore(args: argparse.Namespace) -> None:
     wrote(f"{args.out}, a page for any browser")
 
 
-def _draw(args: argparse.Namespace) -> None:
-    from figures.drawn import drawn_data
-    from figures.style import paper_style, save_figure
+def _show(args: argparse.Namespace) -> None:
+    from figures.theorems import flows_of, panel
 
+    grid = int(number("grid", args.grid, at_least=2, integer=True))
+    chosen = flows_of(args.theorem, args.beta_a, args.beta_w, args.p)
+    default = f"theorem-{args.theorem}" if args.theorem else "theorems"
+    _save(args, Path(args.out or default), lambda: panel(chosen, grid, args.extent), SUFFIXES if args.out else ())
+
+
+def _draw(args: argparse.Namespace) -> None:
     stored = STORED.get(args.figure)
     files = [Path(file) for file in args.files]
     if stored is not None and not files:
@@ -39,13 +51,21 @@ def _draw(args: argparse.Namespace) -> None:
         stem = Path(args.out or args.figure)
     else:
         stem = Path(args.out or files[0])
+    draw = stored.draw if stored is not None else FIGURES.find("figure", args.figure)
+    _save(args, stem, lambda: draw(files), SUFFIXES if args.out else [files[0].suffix])
+
+
+def _save(args: argparse.Namespace, stem: Path, draw: "Callable[[], Figure]", suffixes: Sequence[str]) -> None:
+    """Write what is drawn, in three formats and as CSV, to a stem that may end in one of the suffixes."""
+    from figures.drawn import drawn_data
+    from figures.style import paper_style, save_figure
+
     if not stem.name:
         refuse("--out" if args.out else "FILE", args.out or args.files[0], "the name of a file")
-    stem = stem.with_suffix("") if stem.suffix in (SUFFIXES if args.out else [files[0].suffix]) else stem
+    stem = stem.with_suffix("") if stem.suffix in suffixes else stem
     output_directory("--out", stem.parent)
-    draw = stored.draw if stored is not None else FIGURES.find("figure", args.figure)
     with paper_style(args.column):
-        figure = draw(files)
+        figure = draw()
         data = stem.with_name(f"{stem.name}-drawn.csv")
         paths = save_figure(figure, stem)
         write_csv(data, drawn_data(figure))
@@ -55,7 +75,8 @@ def _draw(args: argparse.Namespace) -> None:
 def _list(_: argparse.Namespace) -> None:
     from commons.tables import aligned
 
-    rows = [
+    rows = [{"figure": "theorems", "shows": THEOREMS_TEXT, "reads": "–"}]
+    rows += [
         {"figure": name, "shows": stored.text, "reads": stored.files[0] + " …" * (len(stored.files) > 1)}
         for name, stored in STORED.items()
     ]
@@ -108,6 +129,17 @@ def register(commands: "argparse._SubParsersAction[Parser]", asked: str = "") ->
     """Add `list` and the commands that draw: those of `FIGURES` and `STORED`, and one asked for as module:callable."""
     text = "name every figure, what it shows and what it reads"
     commands.add_parser("list", help=text, description=text).set_defaults(run=_list)
+    theorems = commands.add_parser("theorems", help=f"draw: {THEOREMS_TEXT}", description=THEOREMS_TEXT)
+    theorems.add_argument("theorem", nargs="?", default="", metavar="NAME", help="5.1, 5.2 or 5.4; default: all")
+    theorems.add_argument("--beta-a", type=float, default=1.0, help="of the outer weight a; the paper's β₁")
+    theorems.add_argument("--beta-w", type=float, default=0.25, help="of the inner weight w; the paper's β₂")
+    theorems.add_argument("--p", type=float, default=0.5, help="of w = sign(u)|u|^p, which 5.4 is shown beside")
+    theorems.add_argument("--grid", type=int, default=256, help="starts along each axis")
+    theorems.add_argument("--extent", type=float, default=2.0, help="starts lie in [-extent, extent]^2")
+    place = "theorems or theorem-NAME in the current folder"
+    theorems.add_argument("--out", default="", help=f"stem of the PNG, PDF, SVG and CSV; default: {place}")
+    _add_column(theorems)
+    theorems.set_defaults(run=_show)
     entries = {name: _first_line(draw) for name, draw in FIGURES.items()}
     if ":" in asked:
         entries[asked] = "A figure of your own."
@@ -118,11 +150,15 @@ def register(commands: "argparse._SubParsersAction[Parser]", asked: str = "") ->
         command.add_argument("files", nargs="*" if kept else "+", metavar="FILE")
         place = "in the current folder" if kept else "beside the first file"
         command.add_argument("--out", default="", help=f"stem of the PNG, PDF, SVG and CSV; default: {place}")
-        text = "width of a journal's column: 85 mm or 178 mm; default: what the figure needs"
-        command.add_argument("--column", choices=("single", "double"), default="", help=text)
+        _add_column(command)
         if kept:
             command.add_argument("--results", default="results", help="folder that has the figure's files")
         command.set_defaults(run=_draw, figure=name)
+
+
+def _add_column(command: Parser) -> None:
+    text = "width of a journal's column: 85 mm or 178 mm; default: what the figure needs"
+    command.add_argument("--column", choices=("single", "double"), default="", help=text)
 
 
 if __name__ == "__main__":

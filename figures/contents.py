@@ -210,9 +210,3 @@ def proof_text(proofs: list[dict[str, Any]]) -> str:
         + "".join(f"  {'ok ' if step['holds'] else 'NO '} {step['claim']}\n" for step in proof["steps"])
         for proof in proofs
     )
-
-
-def diagram_file(name: str) -> str:
-    """File name of a diagram called `Sign-In, beta_a > beta_w` or the like."""
-    words = name.lower().replace(",", "").replace(">", "above").replace("<", "below").replace("=", "equals")
-    return words.replace(" ", "-")

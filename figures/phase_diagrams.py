@@ -55,9 +55,11 @@ def phase_figure(diagram: PhaseDiagram) -> "Figure":
 def theorems_figure(diagrams: Sequence[PhaseDiagram]) -> "Figure":
     """Several flows from the same starts on shared axes, two in a row, with what each recovers in each quadrant."""
     wide = column("double") == "double"
-    figure, panels = grid_of(
-        len(diagrams), "double", 3.6 if wide else 1.85, stacked=2, across=2, sharex=True, sharey=True
-    )
+    rows = (len(diagrams) + 1) // 2
+    height = 3.4 + 0.5 / rows if wide else 1.75 + 0.6 / rows  # of a row, with its part of the legend
+    figure, panels = grid_of(len(diagrams), "double", height, stacked=2, across=2, sharex=True, sharey=True)
+    top = 1 - 0.13 / figure.get_figheight()  # the layout has too little room for an exponent in a title
+    figure.set_layout_engine("constrained", rect=(0, 0, 1, top))
     for letter, axes, diagram in zip("abcdefghijkl", panels, diagrams, strict=False):
         draw_phase_diagram(axes, diagram, letter=letter, legend=False)
         axes.label_outer()
@@ -197,9 +199,9 @@ def draw_phase_diagram(axes: "Axes", diagram: PhaseDiagram, *, letter: str = "",
     if diagram.flow is not None:
         _draw_flow(axes, diagram.flow, extent)
     w = np.geomspace(1 / extent, extent, 100)
-    axes.plot(1 / w, w, color="#009E73", lw=1, ls="--")
+    axes.plot(1 / w, w, color="#009E73", lw=1, ls="--", label="_aw = 1")
     for edge_a, edge_w in diagram.edge:
-        axes.plot(edge_a, edge_w, color="black", lw=1.4)
+        axes.plot(edge_a, edge_w, color="black", lw=1.4, label="_exact separatrix")
     for name, (inside, of) in recovered_by_quadrant(diagram).items():
         if of:
             side_a, side_w = QUADRANTS[name]
@@ -222,7 +224,7 @@ def draw_basin(axes: "Axes", flow: Flow, extent: float = 2.0, points: int = 400)
     draw_outcomes(axes, np.where(inside, Outcome.RECOVERED, Outcome.STUCK), axis, axis)
     _draw_flow(axes, flow, extent)
     for edge_a, edge_w in edge_of(flow, extent):
-        axes.plot(edge_a, edge_w, color="black", lw=1.4)
+        axes.plot(edge_a, edge_w, color="black", lw=1.4, label="_exact separatrix")
     _frame(axes, extent)
     axes.set_title(mathematics(flow.label), loc="left")
 
@@ -251,12 +253,12 @@ def _draw_flow(axes: "Axes", flow: Flow, extent: float) -> None:
     paths_a, paths_w = sample_paths(
         flow, starts[:, 0], starts[:, 1], np.concatenate([[0], np.geomspace(1e-3, 60, 300)])
     )
-    axes.plot(paths_a, paths_w, color="#D55E00", lw=0.8)
-    axes.plot(starts[:, 0], starts[:, 1], "o", color="#D55E00", ms=2.5)
+    axes.plot(paths_a, paths_w, color="#D55E00", lw=0.8, label="_path")
+    axes.plot(starts[:, 0], starts[:, 1], "o", color="#D55E00", ms=2.5, label="_starts of paths")
     taught = recovers(starts[:, 0], starts[:, 1], flow)
-    for mark, these in (("o", taught), ("x", ~taught)):
+    for mark, told, these in (("o", "recovered", taught), ("x", "stuck", ~taught)):
         ends = (paths_a[-1, these], paths_w[-1, these])
-        axes.plot(*ends, mark, color="black", ms=3, mew=1, mfc="#009E73", zorder=3)
+        axes.plot(*ends, mark, color="black", ms=3, mew=1, mfc="#009E73", zorder=3, label=f"_ends, {told}")
 
 
 def telling_starts(flow: Flow, extent: float) -> np.ndarray:

@@ -3,7 +3,7 @@
 This orders the work and names the files. A killed run goes on where it was.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,8 +16,8 @@ from commons.tables import aligned
 from figures import disputes
 from figures.bench import RUNGS, Arms, bench_findings
 from figures.claims import Finding, merged
-from figures.contents import diagram_file, proof_text, write_contents
-from figures.experiments import PRESETS, Digits, Trained, cells
+from figures.contents import proof_text, write_contents
+from figures.experiments import Digits, Trained, cells
 from figures.explorer import write_explorer
 from figures.findings import (
     ACCURACY,
@@ -35,7 +35,9 @@ from figures.findings import (
 )
 from figures.folder import SUMMARY, Folder
 from figures.language import Language
+from figures.stored import OF_MODELS
 from figures.tables import Rows, read_table, write_table
+from figures.theorems import FLOWS, diagram_file, flows
 
 if TYPE_CHECKING:
     from dynamics import PhaseDiagram
@@ -43,12 +45,6 @@ if TYPE_CHECKING:
 
 Diagrams = dict[str, "PhaseDiagram"]
 
-FLOWS: dict[str, tuple[float, ...]] = {  # β_a and β_w; empty: the plain flow
-    "standard": (),
-    "Sign-In, beta_a > beta_w": (1.0, 0.25),
-    "Sign-In, beta_a = beta_w": (1.0, 1.0),
-    "Sign-In, beta_a < beta_w": (0.25, 1.0),
-}
 TABLES = (
     *("claims", "phase", "geometry", "networks", "networks-summary", "flips"),
     *("fates", "fates-summary", "transplant", "transplant-summary"),
@@ -58,7 +54,7 @@ PICTURES = [
     "theorems",
     *(f"phase-{diagram_file(name)}" for name in FLOWS),
     "geometry",
-    *(f"{kind}-{model}" for model in PRESETS for kind in ("flips", "sharpness", "transplant")),
+    *OF_MODELS,
 ]
 TABLE_SUFFIXES, PICTURE_SUFFIXES = ("csv", "md", "tex"), ("png", "pdf", "svg")
 FILES = [
@@ -129,7 +125,7 @@ def reproduce(
         transplants = digits.transplant(advance)
         advance("drawing", 0, 1)
         findings, tables = _tabulate(out, diagrams, geometry, arms, transplants)
-        _draw(out / "figures", diagrams, geometry, tables)
+        _draw(out, diagrams, geometry)
         _keep(out, language)
     write_text(out / "proofs.txt", proof_text(proofs))
     solved = {f"problem-{name}": read_table(out / "problems" / f"problem-{name}.csv") for name in PROBLEMS}
@@ -168,13 +164,11 @@ def _prove(file: Path, advance: Callable[[str, int, int], object]) -> list[dict[
 def _integrate(folder: Path, grid: int, device: str, advance: Callable[[str, int, int], object]) -> Diagrams:
     """The four phase diagrams, integrated once."""
     from dynamics import PhaseDiagram, phase_diagram
-    from theory import SignIn, Standard
 
-    flows = {name: SignIn(*betas) if betas else Standard() for name, betas in FLOWS.items()}
     folder.mkdir(exist_ok=True)
     diagrams = {}
-    for done, (name, flow) in enumerate(flows.items()):
-        advance(f"integrating {name}", done, len(flows))
+    for done, (name, flow) in enumerate(flows().items()):
+        advance(f"integrating {name}", done, len(FLOWS))
         file = folder / f"{diagram_file(name)}.npz"
         if not file.exists():
             phase_diagram(flow, grid=grid, device=device).save(file)
@@ -255,27 +249,21 @@ def _tabulate(
     return findings, tables
 
 
-def _draw(folder: Path, diagrams: Diagrams, geometry: "Sweep", tables: dict[str, Rows]) -> None:
+def _draw(out: Path, diagrams: Diagrams, geometry: "Sweep") -> None:
+    """The pictures, those of networks from the tables that were written."""
     from figures.geometry import geometry_figure
     from figures.phase_diagrams import phase_figure, theorems_figure
-    from figures.sharpness import sharpness_figure
-    from figures.signs import flips_figure
     from figures.style import paper_style, save_figure
-    from figures.transplant import transplant_figure
 
+    folder = out / "figures"
     folder.mkdir(exist_ok=True)
     with paper_style():
         save_figure(theorems_figure(list(diagrams.values())), folder / "theorems")
         for name, diagram in diagrams.items():
             save_figure(phase_figure(diagram), folder / f"phase-{diagram_file(name)}")
         save_figure(geometry_figure(geometry), folder / "geometry")
-        for model in dict.fromkeys(row["model"] for row in tables["networks"]):
-            networks, flips, starts = (
-                [row for row in tables[name] if row["model"] == model] for name in ("networks", "flips", "transplant")
-            )
-            save_figure(flips_figure(flips), folder / f"flips-{model}")
-            save_figure(sharpness_figure(networks), folder / f"sharpness-{model}")
-            save_figure(transplant_figure([_drawn(row) for row in starts]), folder / f"transplant-{model}")
+        for name, kept in OF_MODELS.items():
+            save_figure(kept.draw(kept.found(out)), folder / name)
 
 
 def _files(language: Language) -> list[str]:
@@ -293,8 +281,3 @@ def _keep(out: Path, language: Language) -> None:
     with paper_style():
         for name, figure in language.drawn().items():
             save_figure(figure, out / "figures" / name)
-
-
-def _drawn(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of the table of transplants as `transplant_figure` reads it."""
-    return {"source": row["model"], "start": row["start"], "accuracy": row[ACCURACY]}

@@ -5,7 +5,7 @@ Heavy imports wait until a figure is drawn.
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +16,6 @@ from figures.tables import read_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-FLOWS = ("standard", *(f"sign-in-beta_a-{order}-beta_w" for order in ("above", "equals", "below")))
 
 
 @dataclass(frozen=True)
@@ -40,13 +38,6 @@ class Stored:
                 )
                 refuse("--results", str(results), f"a folder with {path.relative_to(results)}", told)
         return paths
-
-
-def _theorems(files: Sequence[Path]) -> "Figure":
-    from dynamics import PhaseDiagram
-    from figures.phase_diagrams import theorems_figure
-
-    return theorems_figure([PhaseDiagram.load(path) for path in files])
 
 
 def _of_model(kind: str, model: str, files: Sequence[Path]) -> "Figure":
@@ -110,20 +101,22 @@ def _training_speed(files: Sequence[Path]) -> "Figure":
     )
 
 
+OF_MODELS: dict[str, Stored] = {
+    f"{kind}-{model}": Stored(
+        f"{text} of the {model} on digits.", (f"tables/{table}.csv",), partial(_of_model, kind, model)
+    )
+    for model in PRESETS
+    for kind, table, text in (
+        ("flips", "flips", "Sign flips"),
+        ("sharpness", "networks", "Largest Hessian eigenvalue"),
+        ("transplant", "transplant", "Starts of sparse runs"),
+    )
+}
+"""What `reproduce` draws of its networks, from files in its folder."""
+
 STORED: dict[str, Stored] = {
-    "theorems": Stored(
-        "All theorems over all sign quadrants.", tuple(f"reproduce/phase/{name}.npz" for name in FLOWS), _theorems
-    ),
     **{
-        f"{kind}-{model}": Stored(
-            f"{text} of the {model} on digits.", (f"reproduce/tables/{table}.csv",), partial(_of_model, kind, model)
-        )
-        for kind, table, text in (
-            ("flips", "flips", "Sign flips"),
-            ("sharpness", "networks", "Largest Hessian eigenvalue"),
-            ("transplant", "transplant", "Starts of sparse runs"),
-        )
-        for model in PRESETS
+        name: replace(kept, files=tuple(f"reproduce/{file}" for file in kept.files)) for name, kept in OF_MODELS.items()
     },
     "transplant-digits": Stored("Sign transplants on digits, 20 seeds.", ("transplant_digits.csv",), _transplant),
     "accuracy": Stored("Accuracy against sparsity beside the published one.", ("ablation-density.csv",), _accuracy),

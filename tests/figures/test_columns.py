@@ -83,6 +83,7 @@ NUMBERS = np.linspace(0, 1, 5)
 FIGURES: dict[str, Callable[[], Figure]] = {
     "phase": lambda: phases.phase_figure(diagram(Power(0.7))),
     "theorems": lambda: phases.theorems_figure([diagram(f) for f in (Standard(), SignIn(1, 0.25), SignIn(0.25, 1))]),
+    "theorem": lambda: phases.theorems_figure([diagram(SignIn(1, 0.25)), diagram(Power(0.7))]),
     "compare": lambda: phases.comparison_figure(diagram(SignIn(1, 0.25)), diagram(Standard())),
     "geometry": lambda: geometry_figure(shares()),
     "sweep": lambda: sweep_figure(step(grid=3, starts=2, steps=9)),

@@ -17,10 +17,11 @@ from figures.plotting import DRAWN
 from figures.stored import STORED
 from figures.style import paper_style
 from figures.tables import booktabs, read_table
+from figures.theorems import flows_of
 from sparse_training.sharpness.density import SpectralDensity
 from sparse_training.sharpness.eigenpair import Eigenpair
 from sparse_training.signs import SignTracker, flip_table
-from theory import HAM, SignIn
+from theory import HAM, Power, SignIn, Standard, margin
 
 RESULTS = Path(__file__).parents[2] / "results"
 
@@ -28,7 +29,7 @@ RESULTS = Path(__file__).parents[2] / "results"
 def test_list_names_every_figure(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     told = capsys.readouterr().out
-    assert all(f"| {name} " in told for name in (*STORED, "phase", "sweep", "transplant"))
+    assert all(f"| {name} " in told for name in (*STORED, "theorems", "phase", "sweep", "transplant"))
 
 
 def test_a_kept_result_is_drawn_by_its_name_with_the_same_bytes_every_time(tmp_path: Path) -> None:
@@ -49,11 +50,29 @@ def test_every_kept_figure_is_drawn(name: str) -> None:
         assert drawn_data(STORED[name].draw(STORED[name].found(RESULTS)))
 
 
+def test_a_theorem_is_drawn_for_betas_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["theorems", "5.2", "--beta-a", "2", "--beta-w", "0.5", "--grid", "8", "--out", str(tmp_path / "t.pdf")]
+    assert main(asked) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"t.png", "t.pdf", "t.svg", "t-drawn.csv"}
+    curve = [
+        (float(row["x"]), float(row["y"]))
+        for row in read_table(tmp_path / "t-drawn.csv", ("series",))
+        if row["series"] == "exact separatrix"
+    ]
+    assert len(curve) > 100
+    assert np.abs(margin(*np.transpose(curve), SignIn(2.0, 0.5))).max() < 1e-12
+    assert [flow.label for flow in flows_of("5.4", 2.0, 0.5, 0.7)] == [SignIn(2.0, 0.5).label, Power(0.7).label]
+    assert flows_of() == [Standard(), SignIn(1.0, 0.25), SignIn(1.0, 1.0), SignIn(0.25, 1.0)]
+    with pytest.raises(SystemExit):
+        main(["theorems", "5.3"])
+    assert "did you mean 5.4?" in capsys.readouterr().err
+
+
 def test_an_absent_result_is_named_with_what_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["theorems", "--results", str(tmp_path)])
+        main(["flips-mlp", "--results", str(tmp_path)])
     told = capsys.readouterr().err
-    assert "reproduce/phase/standard.npz" in told
+    assert "reproduce/tables/flips.csv" in told
     assert "figures reproduce" in told
 
 
