@@ -83,7 +83,8 @@ def _check_root(name: str, root: str | Path | None, parameter: inspect.Parameter
     """Refuse a folder for a data set that has no files, and no folder for one that must have it."""
     if parameter is None:
         if root:
-            refuse("root", str(root), f"empty, as data={name!r} has no files", "name the data set that is there")
+            hint = f"data.name={root} names a callable" if ":" in str(root) else "name the data set that is there"
+            refuse("root", str(root), f"empty, as data={name!r} has no files", hint)
     elif root is not None:
         if not (Path(root).exists() if name == "text" else Path(root).is_dir()):
             refuse("root", str(root), "an existing file or folder" if name == "text" else "an existing folder")

@@ -66,7 +66,8 @@ def make_masks(
     if criterion.needs != "nothing" and batch is None:
         refuse("batch", None, f"a batch (x, y), which score={score!r} needs")
     if forward is None and batch is not None and not (isinstance(batch, tuple | list) and len(batch) == 2):
-        refuse("batch", type(batch).__name__, "a pair (x, y)")
+        hint = "of a network that takes something else, forward=lambda model, batch: ... gives the loss"
+        refuse("batch", type(batch).__name__, "a pair (x, y)", hint)
     pruned = prunable(model, include, exclude)
     check_real(pruned)
     probe = copy.deepcopy(model)

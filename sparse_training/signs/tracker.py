@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from commons.files import output_file
 from sparse_training.masks import prunable
 from sparse_training.signs.packed import SignHistory, SignWriter, pack_signs
 
@@ -25,8 +26,8 @@ class SignTracker:
 
     network: what `sparsify` returns, whose masks may change while it trains, or any module. The tracker follows the
     prunable weights of a module and takes `masks` as their fixed support; None means that all are active.
-    path: the file. It is continued where it exists, and takes two bits a weight and epoch: 640 MB for ResNet-50 and
-    100 epochs.
+    path: the file, whose folder is made if needed. It is continued where it exists, and takes two bits a weight and
+    epoch: 640 MB for ResNet-50 and 100 epochs.
 
         tracker = SignTracker(sparse, "signs.bin")
         tracker.record(0)                    # the start of training
@@ -34,7 +35,7 @@ class SignTracker:
         flip_table(tracker.history).rows
 
     Raises:
-        InputError: The file records another network.
+        InputError: The file records another network, or cannot be written to.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class SignTracker:
         else:
             self._weights, self._masks = lambda: prunable(network), lambda: masks
         shapes = {name: tuple(weight.shape) for name, weight in self._weights().items()}
-        self._writer = SignWriter(Path(path), shapes)
+        self._writer = SignWriter(output_file("path", path), shapes)
 
     def record(self, epoch: int) -> None:
         """Append the signs as they are now; frames of this epoch or later, left by an interrupted run, are dropped."""

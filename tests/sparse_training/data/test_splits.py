@@ -55,3 +55,10 @@ def test_it_trains(tmp_path) -> None:  # type: ignore[no-untyped-def]
 def test_mistakes_are_named(train: tuple, test: tuple, message: str) -> None:
     with pytest.raises(InputError, match=message):
         from_splits("own", train, test)
+
+
+def test_a_callable_in_the_place_of_a_folder_is_told_where_it_belongs() -> None:
+    with pytest.raises(
+        InputError, match=r"root='own:samples' is not empty, .*; data.name=own:samples names a callable"
+    ):
+        data.load("digits", "own:samples")

@@ -181,6 +181,8 @@ def test_scores_that_are_not_finite_are_refused_by_layer(network):
 def test_a_missing_batch_is_named(network):
     with pytest.raises(InputError, match="batch=None"):
         make_masks(network[0], 0.5, "snip")
+    with pytest.raises(InputError, match=r"batch='dict' is not a pair .*; of a network .* forward=lambda model, batch"):
+        make_masks(models.build("mlp"), 0.5, "snip", batch={"input_ids": torch.zeros(2, 3)})
 
 
 def test_weights_that_the_output_does_not_use_score_zero():

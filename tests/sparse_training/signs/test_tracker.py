@@ -6,6 +6,7 @@ import importlib
 import pytest
 import torch
 
+from commons import InputError
 from sparse_training.__main__ import parser
 from sparse_training.masks import make_masks, prunable
 from sparse_training.models import build
@@ -182,3 +183,11 @@ def test_two_checkpoints_of_any_kind_are_compared_by_layer(tmp_path, monkeypatch
         assert float(rows[name]["flipped %"]) == pytest.approx(100 * counts.flipped_share)
     assert parser().execute(["signs", paths[1], paths[1]]) == 0
     assert "head.weight" in capsys.readouterr().out
+
+
+def test_the_folder_of_a_history_is_made_or_refused_in_one_line(tmp_path):
+    tracker = SignTracker(torch.nn.Linear(3, 2), tmp_path / "new" / "signs.bin")
+    tracker.record(0)
+    assert tracker.history.epochs == [0]
+    with pytest.raises(InputError, match=r"^path=.*cannot be written to"):
+        SignTracker(torch.nn.Linear(3, 2), tmp_path / "new" / "signs.bin" / "inside.bin")
