@@ -5,9 +5,9 @@ or under a name of its own once `FIGURES.register("name")` decorates it. Heavy i
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from commons.checks import refuse
 from commons.files import read_jsonl, unreadable
@@ -77,20 +77,23 @@ def sharpness(files: Sequence[Path]) -> "Figure":
 
 @FIGURES.register("signs")
 def signs(files: Sequence[Path]) -> "Figure":
-    """The signs.csv of one or several runs that `python -m sparse_training signs` wrote, a colour for each arm.
+    """The signs.csv of one or several runs that `sparse_training signs` wrote, or the .bin files of SignTrackers.
 
-    The folders of runs give the names of arms; runs whose names differ in their seed alone are one arm.
+    Each arm has a colour. The folders of runs give the names of arms, and runs that differ in their seed alone are one.
     """
     from figures.signs import flips_figure
 
-    numbers = ("epoch", "since_init", "since_previous")
-    return flips_figure(
-        [
-            {**row, "arm": arm_of(path), "seed": str(path)}
-            for path in files
-            for row in read_table(path, ("layer",), numbers)
-        ]
-    )
+    return flips_figure([{**row, "arm": arm_of(path), "seed": str(path)} for path in files for row in _flip_rows(path)])
+
+
+def _flip_rows(path: Path) -> Sequence[Mapping[str, Any]]:
+    """A row for each layer and epoch, and for all layers together."""
+    if path.suffix != ".bin":
+        return read_table(path, ("layer",), ("epoch", "since_init", "since_previous"))
+    from sparse_training.signs import SignHistory, flip_table
+
+    table = flip_table(SignHistory(path))
+    return [row.row() for row in (*table.rows, *table.totals())]
 
 
 @FIGURES.register("speeds")

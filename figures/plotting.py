@@ -2,11 +2,13 @@
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from commons.checks import refuse
+from commons.files import read_npz
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,13 +19,16 @@ def plot(result: object, ax: "Axes | None" = None, *, column: str = "single") ->
 
     result: a PhaseDiagram, Sweep, Trajectories or Descent of dynamics; a Flow of theory, as its exact basin; a
         SignHistory, SignTracker or FlipTable, as flips by layer; a SpectralDensity or an Eigenpair; or a Run, as its
-        losses. `DRAWN` lists them, and what enters there is drawn as well.
+        losses. `DRAWN` lists them, and what enters there is drawn as well. A path stands for what is stored there: the
+        .npz of a PhaseDiagram or a Sweep, the file of a SignTracker, or the folder of a Run.
     ax: matplotlib axes; None makes a figure with the project's style.
     column: width of a figure that is made: "single", 85 mm, or "double", 178 mm.
 
     Raises:
-        InputError: nothing draws such an object, or there is no such column.
+        InputError: nothing draws such an object, the path holds none, or there is no such column.
     """
+    if isinstance(result, (str, Path)):
+        result = _stored(Path(result))
     names = [f"{kind.__module__.split('.')[0]}:{kind.__qualname__}" for kind in type(result).__mro__]
     draw = next((DRAWN[name] for name in names if name in DRAWN), None)
     if draw is None:
@@ -37,6 +42,21 @@ def plot(result: object, ax: "Axes | None" = None, *, column: str = "single") ->
             return plot(result, plt.subplots()[1])
     draw(ax, result)
     return ax
+
+
+def _stored(path: Path) -> object:
+    """The result that a file or folder holds."""
+    if path.is_dir():
+        from sparse_training.runs.run import Run
+
+        return Run(path)
+    if path.suffix == ".npz":
+        from dynamics import PhaseDiagram, Sweep
+
+        return (PhaseDiagram if "outcome" in read_npz(path) else Sweep).load(path)
+    from sparse_training.signs import SignHistory
+
+    return SignHistory(path)
 
 
 def _phase(axes: "Axes", diagram: Any) -> None:

@@ -12,6 +12,7 @@ from dynamics import Outcome, gradient_descent, integrate, phase_diagram
 from dynamics.sweeps import step
 from figures import plot
 from figures.__main__ import main
+from figures.drawing import FIGURES
 from figures.drawn import drawn_data
 from figures.plotting import DRAWN
 from figures.stored import STORED
@@ -130,6 +131,13 @@ def test_every_result_object_is_drawn_into_the_axes_given(tmp_path: Path) -> Non
             assert axes.has_data()
         lines = plot(tracker).lines
         assert list(lines[0].get_ydata()) == pytest.approx([0, 100 / 3])
+        again = plot(str(tmp_path / "signs.bin")).lines
+        assert [list(line.get_ydata()) for line in again] == [list(line.get_ydata()) for line in lines]
+        panels = FIGURES["signs"]([tmp_path / "signs.bin"]).axes
+        assert list(panels[0].lines[0].get_ydata()) == pytest.approx([0, 100 / 3])
+        for name in ("PhaseDiagram", "Sweep"):
+            results[name].save(tmp_path / "kept.npz")
+            assert plot(tmp_path / "kept.npz").get_title(loc="left") == plot(results[name]).get_title(loc="left")
         ends = plot(results["Trajectories"])
         shares = {Outcome(k).name.lower(): (results["Trajectories"].outcome == k).mean() for k in Outcome}
         for text in ends.get_legend().get_texts():
@@ -137,6 +145,8 @@ def test_every_result_object_is_drawn_into_the_axes_given(tmp_path: Path) -> Non
             assert share == f"{shares[name]:.1%}"
     with pytest.raises(InputError, match="PhaseDiagram"):
         plot(3)
+    with pytest.raises(InputError, match="absent"):
+        plot(tmp_path / "absent.bin")
 
 
 def test_a_table_in_latex_escapes_and_aligns() -> None:
