@@ -151,7 +151,7 @@ class Language:
 
     def _evidence(self, row: Mapping[str, Any]) -> Evidence:
         for name, runs in self.sweeps.items():
-            if row["rung"] == runs.rung:
+            if row["rung"].startswith(runs.rung):
                 table = f"python -m sparse_training sweep table results/{LEDGER} --sweep {runs.sweep}"
                 return Evidence(name, name, table)
         return Evidence()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from commons.statistics import holm, paired_interval, paired_p_value
-from commons.verdicts import Verdict, above, below, opposite, recovers
+from commons.verdicts import above, below, opposite, recovers
 from figures import claims
 from figures.claims import Answer, Finding, gain_of, needed
 from figures.published import RANDOM_MASK, sign_alignment
@@ -96,9 +96,10 @@ class Runs:
         both = [(a, b) for a, b in values if a is not None and b is not None]
         return [a for a, _ in both], [b for _, b in both]
 
-    def answer(self, measured: str, verdict: Verdict, seeds: int | None) -> Answer:
-        """An answer of this experiment."""
-        return Answer(self.rung, measured, verdict, seeds)
+    @property
+    def sign_ins(self) -> list[str]:
+        """The arms of Sign-In, which differ in β: "Sign-In", which is β = 1, "Sign-In, β = 0.1", ..."""
+        return [arm for arm in self.arms if arm.partition(",")[0] == SIGN_IN] or [SIGN_IN]
 
 
 def bits(line: Line) -> float | None:
@@ -164,13 +165,27 @@ def findings_of(runs: Runs) -> list[Finding]:
         _won(runs, TO_SPARSE, "in words", ACDC, PLAIN),
         _won(runs, claims.SIGNS, sign_alignment(final, "random init + learned mask"), FINAL, RANDOM),
         *_recoveries(runs),
-        _won(runs, BETTER, f"CIFAR-10, ResNet-20: {before} → {after}", SIGN_IN, PLAIN),
-        _won(runs, THAN_RATES, "–", SIGN_IN, RATES),
-        _held(runs, claims.MORE, runs.pairs(SIGN_IN, PLAIN, flipped), "% of weights"),
-        _held(runs, LAST_BLOCK, _against_zero(runs.pairs(SIGN_IN, SIGN_IN, last_block_ahead)), "% of weights"),
-        _held(runs, FURTHER, runs.pairs(SIGN_IN, PLAIN, last_block_ahead), "% of weights"),
-        _held(runs, claims.FLATTER, runs.pairs(SIGN_IN, PLAIN, curvature), "in λ_max", less=True),
+        *(_won(runs, BETTER, f"CIFAR-10, ResNet-20: {before} → {after}", arm, PLAIN) for arm in runs.sign_ins),
+        *(_won(runs, THAN_RATES, "–", arm, RATES) for arm in runs.sign_ins),
+        *(found for arm in runs.sign_ins for found in _of_flips_and_curvature(runs, arm)),
     ]
+
+
+def _of_flips_and_curvature(runs: Runs, arm: str) -> list[Finding]:
+    """What is claimed of Sign-In beside its loss; arm: one of its arms."""
+    ahead, _ = runs.pairs(arm, arm, last_block_ahead)
+    return [
+        _held(runs, arm, claims.MORE, runs.pairs(arm, PLAIN, flipped), "% of weights"),
+        _held(runs, arm, LAST_BLOCK, (ahead, [0.0] * len(ahead)), "% of weights"),
+        _held(runs, arm, FURTHER, runs.pairs(arm, PLAIN, last_block_ahead), "% of weights"),
+        _held(runs, arm, claims.FLATTER, runs.pairs(arm, PLAIN, curvature), "in λ_max", less=True),
+    ]
+
+
+def _rung(runs: Runs, arm: str) -> str:
+    """What this experiment is called beside others, with the β of an arm of Sign-In that has another than 1."""
+    beta = arm.removeprefix(SIGN_IN)
+    return runs.rung + beta if beta.startswith(",") else runs.rung
 
 
 def _won(runs: Runs, claim: str, published: str, better: str, than: str) -> Finding:
@@ -178,8 +193,7 @@ def _won(runs: Runs, claim: str, published: str, better: str, than: str) -> Find
     own, other = runs.pairs(better, than, bits)
     if not own:
         return Finding(claim, published)
-    found = gain_of("", other, own, UNIT, EFFECT, 3)
-    return Finding(claim, published, (runs.answer(found.measured, found.verdict, found.needed),))
+    return Finding(claim, published, (gain_of(_rung(runs, better), other, own, UNIT, EFFECT, 3),))
 
 
 def _recoveries(runs: Runs) -> list[Finding]:
@@ -199,19 +213,17 @@ def _recoveries(runs: Runs) -> list[Finding]:
             verdict = recovers(difference, float(adjusted[claim]), EFFECT)
             verdict = opposite(verdict) if claim == claims.MAGNITUDES else verdict
             missing = needed(np.subtract(*pairs[claim]), EFFECT)
-            answers = (runs.answer(difference.signed(UNIT, 3), verdict, missing),)
+            answers = (Answer(runs.rung, difference.signed(UNIT, 3), verdict, missing),)
         found.append(Finding(claim, sign_alignment(row), answers))
     return found
 
 
-def _against_zero(pair: tuple[list[float], list[float]]) -> tuple[list[float], list[float]]:
-    return pair[0], [0.0] * len(pair[0])
-
-
-def _held(runs: Runs, claim: str, pair: tuple[list[float], list[float]], unit: str, less: bool = False) -> Finding:
-    """Whether the first values exceed the second, or for `less` stay under them."""
+def _held(
+    runs: Runs, arm: str, claim: str, pair: tuple[list[float], list[float]], unit: str, less: bool = False
+) -> Finding:
+    """Whether the first values, which are of `arm`, exceed the second, or for `less` stay under them."""
     if not pair[0]:
         return Finding(claim, "in words")
-    difference = paired_interval(*pair)
+    difference, missing = paired_interval(*pair), needed(np.subtract(*pair))
     verdict = below(difference) if less else above(difference)
-    return Finding(claim, "in words", (runs.answer(difference.signed(unit), verdict, needed(np.subtract(*pair))),))
+    return Finding(claim, "in words", (Answer(_rung(runs, arm), difference.signed(unit), verdict, missing),))

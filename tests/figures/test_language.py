@@ -65,6 +65,30 @@ def test_flips_are_compared_as_shares_and_by_block(tmp_path: Path) -> None:
     assert answers[claims.FLATTER].verdict is UNTESTED  # the runs measured no curvature
 
 
+def test_arms_of_sign_in_with_another_beta_answer_too_and_are_named(tmp_path: Path) -> None:
+    bits = {"plain": 2.2, "Sign-In": 2.2, "Sign-In, β = 0.1": 2.1, "Sign-Inversion": 1.0}
+    better = found(ledger_of(tmp_path, bits))[language_claims.BETTER]
+    told = {answer.rung: answer.verdict for answer in better.answers}
+    assert told == {"language, 5 epochs": NO, "language, 5 epochs, β = 0.1": YES}
+    language = Language.read(tmp_path)
+    rows = {row["claim"]: row for row in language.tables["language-claims"]}
+    assert language._evidence(rows[language_claims.BETTER]).table == "language-s"
+
+
+def test_reproduce_lists_what_it_writes_of_language(tmp_path: Path) -> None:
+    """So that --force deletes it."""
+    from figures.reproduce import _files, _keep
+
+    language = Language.read(with_more(ledger_of(tmp_path / "kept", {"plain": 2.2, "dense": 1.9})))
+    for folder in ("tables", "figures"):
+        (tmp_path / "out" / folder).mkdir(parents=True)
+    _keep(tmp_path / "out", language)
+    written = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    assert written == set(_files(language))
+    assert "tables/language-claims.csv" in written
+    assert _files(Language()) == []
+
+
 def test_claims_of_arms_without_runs_are_not_tested_and_seeds_that_lack_a_partner_do_not_count(tmp_path: Path) -> None:
     results = ledger_of(tmp_path, {"plain": 2.2, "dense": 1.9})
     answers = found(results)
