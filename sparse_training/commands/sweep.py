@@ -29,7 +29,7 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     runs = parser.add_argument_group("runs")
     runs.add_argument("--out", type=Path, metavar="DIR", help="folder of the runs and of the ledger")
     runs.add_argument("--ledger", type=Path, metavar="FILE", help="ledger elsewhere than in DIR; sweeps may share one")
-    runs.add_argument("--data", default="", metavar="DIR", help="folder of the data set (data.root)")
+    runs.add_argument("--data", default="", metavar="DIR", help="folder of the data set, or a text (data.root)")
     runs.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="over the file's base"
     )

@@ -69,18 +69,19 @@ def configuration(args: argparse.Namespace) -> "Config":
     from sparse_training.runs.trust import code_in
 
     config = Config.preset(args.preset) if args.preset else Config()
-    settings = [f"{path}={getattr(args, option)}" for option, (path, *_) in OPTIONS.items() if option in args]
+    given = {option: path for option, (path, *_) in OPTIONS.items() if option in args and option != "data"}
+    settings = [f"{path}={getattr(args, option)}" for option, path in given.items()]
     if "mask" in args:
         score, distribution = score_and_distribution(args.mask)
         settings += [f"mask.score={score}", *([f'mask.distribution="{distribution}"'] if distribution else [])]
-    if "data" in args and config.data.name == "python-text":
-        settings.append("data.name=text")  # a text of the user's own in place of the preset's
     settings += args.set
     if args.config:
         named_here = code_in(parse_settings(settings), VARIANTS).values()
         trust = trusted(args)
         trust = trust if isinstance(trust, bool) else [*trust, *named_here]
         config = config.with_tree(read_settings(args.config, trust))
+    if "data" in args:
+        config = config.with_root(args.data)
     return config.with_set(settings)
 
 

@@ -48,7 +48,7 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument("--preset", default="digits-mlp", help="configuration of the sources that --method trains")
     parser.add_argument("--config", type=Path, help="TOML file to take instead of a preset")
     parser.add_argument(
-        "--data", default="", help="folder of the data; which data: --set data.name=NAME or module:callable"
+        "--data", default="", help="folder or text of the data; which data: --set data.name=NAME or module:callable"
     )
     parser.add_argument("--density", type=float, default=0.1, help="share of the prunable weights that is kept")
     parser.add_argument("--set", nargs="+", default=[], metavar="SETTING=VALUE", help="settings of every source")
@@ -106,7 +106,7 @@ def _sources(args: argparse.Namespace) -> "list[Treatment]":
     if args.source:
         return given(args.source, trusted(args))
     base = Config.load(args.config, trusted(args)) if args.config else Config.preset(args.preset)
-    base = base.with_tree({"data": {"root": args.data}}) if args.data else base
+    base = base.with_root(args.data) if args.data else base
     if args.final is not None:
         return _of_checkpoints(args, base)
     found = []

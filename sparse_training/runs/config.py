@@ -4,7 +4,7 @@ A run's folder holds the complete configuration, also the settings that were lef
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -260,6 +260,11 @@ class Config:
     def with_tree(self, change: Tree) -> "Config":
         """A copy with the values of nested dictionaries."""
         return self.from_tree(merged(self.tree(), change, VARIANTS))
+
+    def with_root(self, root: str) -> "Config":
+        """A copy whose data lie at `root`; one on Python's own sources reads the text there in their place."""
+        name = "text" if self.data.name == "python-text" else self.data.name
+        return replace(self, data=replace(self.data, root=root, name=name))
 
     def tree(self) -> Tree:
         """Nested dictionaries with every value, the defaults too."""

@@ -32,8 +32,8 @@ KEYS = ("preset", "seeds", "against", "metric", "margin", "sharpness", "base", "
 
 
 def load_plan(path: str | Path, settings: Sequence[str] = (), *, root: str = "", trust: Trust = False) -> Plan:
-    """Read the sweep file at `path`. settings: `field=value` texts over the base. root: folder of the data, as no
-    file names it.
+    """Read the sweep file at `path`. settings: `field=value` texts over the base. root: folder or text of the data,
+    as no file names it.
 
     trust: the code that the file, and a preset file that it names, may have imported, as in `Config.load`.
 
@@ -46,7 +46,7 @@ def load_plan(path: str | Path, settings: Sequence[str] = (), *, root: str = "",
     unknown = next((key for key in tree if key not in KEYS), None)
     if unknown is not None:
         raise InputError(f"unknown key {unknown} in {str(file)!r}; {nearest(unknown, KEYS) or ', '.join(KEYS)}")
-    change = parse_settings([*settings, f"data.root={root}"] if root else settings)
+    change = parse_settings(settings)
     arms = _table(file, "arms", tree.get("arms", {})) or {"base": {}}
     reader = _Reader(file, trust, _table(file, "grid", tree.get("grid", {})))
     common = reader.trusted(_table(file, "base", tree.get("base", {})))
@@ -54,6 +54,8 @@ def load_plan(path: str | Path, settings: Sequence[str] = (), *, root: str = "",
         name: _configured("", Config(), [reader.trusted(preset), common, change])
         for name, preset in _bases(file, tree.get("preset", [])).items()
     }
+    if root:
+        bases = {name: config.with_root(root) for name, config in bases.items()}
     found: dict[tuple[str, str], list[Treatment]] = {}
     for (base, config), (arm, own) in sorted(
         product(bases.items(), arms.items()), key=lambda each: "from" in each[1][1]

@@ -48,6 +48,15 @@ def test_several_presets_are_crossed_with_the_arms(sweep_file: Write, tmp_path: 
     assert found[2:] == [("a", "wide", "cnn", 7), ("b", "wide", "cnn", 2)]
 
 
+def test_data_are_where_the_command_line_says(sweep_file: Write) -> None:
+    """In the place of Python's own sources comes the text of the user."""
+    for preset, name in (("text-gpt", "text"), ("cifar10-resnet20", "cifar10")):
+        file = sweep_file(f'preset = "{preset}"\n[arms]\na = {{}}\nb = {{ epochs = 3 }}\n')
+        for root, expected in (("there", name), ("", "python-text" if name == "text" else name)):
+            found = {(each.config.data.name, each.config.data.root) for each in load_plan(file, root=root).treatments}
+            assert found == {(expected, root)}
+
+
 def test_all_cells_of_a_seed_come_before_the_next_seed(sweep: Callable[..., Sweep]) -> None:
     assert [job.seed for job in sweep().jobs] == [0, 0, 0, 1, 1, 1]
 
