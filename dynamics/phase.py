@@ -18,12 +18,12 @@ from dynamics.outcome import Outcome
 from dynamics.results import PhaseDiagram, edge_of
 from dynamics.trajectories import (
     ARRIVAL,
-    WORTH_COMPILING,
     check_device,
     check_flow,
     checked_rtol,
     default_horizon,
     integrate,
+    is_worth_compiling,
 )
 from theory import margin, recovers
 from theory.flows import Flow
@@ -73,7 +73,7 @@ def phase_diagram(
     options = {"rtol": rtol, "atol": atol, "horizon": end, "arrival": arrival, "device": device}
     settings = {"flow": flow.describe(), "grid": grid, "extent": extent, "dtype": str(dtype), **options}
     axis = np.linspace(-extent, extent, grid)
-    fuse = grid * grid >= WORTH_COMPILING and not refine
+    fuse = is_worth_compiling(grid * grid, device)
 
     def label(a: NDArray[np.float64], w: NDArray[np.float64]) -> Labels:
         ends = integrate(flow, a, w, dtype=dtype, fuse=fuse, **options)  # type: ignore[arg-type]

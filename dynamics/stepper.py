@@ -203,12 +203,25 @@ def eager(system: System) -> Kernel:
 
 def locate(kernel: Kernel, block: Block, fixed: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
     """The rows state, time, steps and reason (width + 3, N) of columns that have ended, each at its event."""
-    system = kernel.system
-    state, _, t, _, reason, h = system.unpack(block)
-    none, left = torch.zeros_like(h), system.gap(state, reason, limits[3:])
-    bracket = stacked(none, none + 1, left, none, none, none, block[: system.width])
+    bracket = enclose(kernel.system, block, limits)
     for _ in range(LOCATIONS):
         bracket = kernel.narrow(block, fixed, limits, bracket)
+    return settle(kernel.system, block, bracket)
+
+
+LOCATIONS = 4
+
+
+def enclose(system: System, block: Block, limits: torch.Tensor) -> torch.Tensor:
+    """The bracket with which `narrow` begins: the whole last step of each column."""
+    state, _, _, _, reason, h = system.unpack(block)
+    none, left = torch.zeros_like(h), system.gap(state, reason, limits[3:])
+    return stacked(none, none + 1, left, none, none, none, block[: system.width])
+
+
+def settle(system: System, block: Block, bracket: torch.Tensor) -> torch.Tensor:
+    """The rows of `locate` for columns whose event is enclosed; what no event ended stays where it is."""
+    _, _, t, _, reason, h = system.unpack(block)
     end = bracket[6:]
     move = (reason > 0) & (reason <= CROSSED) & end.isfinite().all(0)
     at = torch.cat([end, (t + bracket[5] * h)[None]])
@@ -216,31 +229,22 @@ def locate(kernel: Kernel, block: Block, fixed: torch.Tensor, limits: torch.Tens
     return torch.cat([torch.where(move, at, block[:rows]), block[rows : rows + 2]])
 
 
-LOCATIONS = 4
-
-
-CPU_OPTIONS: dict[str, Any] = {"cpp_wrapper": True, "cpp.threads": 1}
 # No multiplication is contracted with an addition, so that steps round as they do eager; and each row of a block is
 # computed and written by itself, where else every row would be computed in the place of every other one.
-CUDA_OPTIONS = {"emulate_precision_casts": True, "max_pointwise_cat_inputs": 0, "max_complex_pointwise_cat_inputs": 0}
+OPTIONS = {"emulate_precision_casts": True, "max_pointwise_cat_inputs": 0, "max_complex_pointwise_cat_inputs": 0}
 
 
-def compiler_options(device: str) -> dict[str, Any]:
-    """The compiler's options for a type of device, of those that this version of torch knows."""
-    if device == "cpu":
-        return CPU_OPTIONS
+def compiler_options() -> dict[str, Any]:
+    """The options of torch's compiler on a GPU, of those that this version of torch knows."""
     from torch._inductor import config
 
-    return {key: value for key, value in CUDA_OPTIONS.items() if hasattr(config, key)}
+    return {key: value for key, value in OPTIONS.items() if hasattr(config, key)}
 
 
 @lru_cache(maxsize=64)
-def fused(system: System, device: str) -> Kernel:
-    """The functions of a system, compiled for blocks of any length on one type of device.
-
-    On a CPU they are single-threaded loops that release Python's lock, so that threads can run them side by side.
-    """
-    options = compiler_options(device)
+def fused(system: System) -> Kernel:
+    """The functions of a system, compiled by torch for blocks of any length on a GPU."""
+    options = compiler_options()
 
     def compiled(function: Callable[..., Block]) -> Callable[..., Block]:
         def call(*arguments: torch.Tensor) -> Block:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from commons import InputError, broadcast, finite, number, refuse
 from dynamics.events import planar
 from dynamics.fields import HalfPlane, half_plane
+from dynamics.native import compiler
 from dynamics.outcome import CROSSED, DEAD, RUNNING, SADDLE, SEPARATRIX, TEACHER, WALL, Reason
 from dynamics.stepper import System
 from dynamics.tableaux import dormand_prince_8
@@ -23,7 +24,7 @@ ARRIVAL = 1e-3
 DEFAULT_RTOL = {torch.float64: 1e-6, torch.float32: 1e-5}
 CLOSE, CLOSEST, AT_SADDLE = 2e-2, 1e-5, 1e-8
 TIGHT = 1e-12
-WORTH_COMPILING = 1 << 22
+WORTH_COMPILING = {"cpu": 1 << 14, "cuda": 1 << 22}  # starts, by type of device
 # Where a field is not differentiable, as at w = 0 in a chart that reaches it, the error is underestimated that far.
 AT_A_KINK = 1e-2
 JUMPING = 1e-10  # rtol of sign descent
@@ -80,8 +81,9 @@ def integrate(
     arrival: the |aw − 1|, or |aw| at w < 0, that ends a trajectory.
     max_steps: steps after which a stiff trajectory is given up.
     device, dtype: where and in which precision, torch.float32 or torch.float64, the integration runs.
-    fuse: compile the loop if a compiler is found, which takes a minute once and then seconds in each process. None does
-        so for 2²² starts and more.
+    fuse: compile the loop if a compiler is found. On a CPU that is the machine's C compiler; it takes about a second
+        once for each flow, and None does so for 2¹⁴ starts and more. On a GPU torch's compiler takes a minute once
+        and then seconds in each process, and None does so for 2²² starts and more.
 
     Raises:
         InputError: a start, a tolerance or the horizon is not a finite number in its range; the dtype is too narrow;
@@ -98,8 +100,7 @@ def integrate(
     start_a, start_w, end = (
         torch.as_tensor(x.ravel(), dtype=dtype, device=device) for x in (a, w, ends if last.ndim else last)
     )
-    wanted = a.size >= WORTH_COMPILING if fuse is None else fuse
-    fusing = wanted and can_fuse(torch.device(device).type)
+    fusing = (is_worth_compiling(a.size, device) if fuse is None else fuse) and can_fuse(torch.device(device).type)
     state = torch.stack([start_a, start_w])
     values = _run(flow, Starts(state, state[:0], end.expand(a.size)), limits, fusing)
     kinds = {"a": torch.float64, "w": torch.float64, "time": torch.float64, "steps": torch.int32, "reason": torch.int8}
@@ -155,20 +156,19 @@ def check_device(device: str | torch.device) -> None:
         raise InputError(f"device={str(device)!r} is not usable here; valid: {', '.join(there)}") from None
 
 
+def is_worth_compiling(starts: int, device: str | torch.device) -> bool:
+    """Whether the loop of so many starts is compiled unless the caller says."""
+    return starts >= WORTH_COMPILING.get(torch.device(device).type, starts + 1)
+
+
 @lru_cache(maxsize=2)
 def can_fuse(device: str) -> bool:
-    """Whether torch.compile finds what it needs for this type of device."""
+    """Whether there is a compiler for this type of device: one of C, or torch's for a GPU."""
     if device == "cuda":
         from torch.utils._triton import has_triton
 
         return bool(has_triton())
-    from torch._inductor.cpp_builder import get_cpp_compiler
-    from torch._inductor.exc import InvalidCxxCompiler
-
-    try:
-        return bool(get_cpp_compiler())
-    except (InvalidCxxCompiler, RuntimeError):
-        return False
+    return device == "cpu" and compiler() is not None
 
 
 def _run(flow: Flow, starts: Starts, limits: Limits, fuse: bool) -> torch.Tensor:

@@ -3,17 +3,20 @@
 No trajectory waits for another one, and none changes another's result.
 """
 
+import ctypes
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
 
+from dynamics.native import Loop, native
 from dynamics.stepper import Kernel, System, eager, fused, locate
 
 BLOCK = {"cpu": 1 << 15, "cuda": 1 << 20}
-FUSED_BLOCK = {"cuda": 1 << 24}  # where no operator keeps a result of its own
+FUSED_BLOCK = {"cuda": 1 << 24}  # there no operator keeps a result of its own
 SMALLEST = 1 << 12  # columns below which a block is not worth a thread of its own
+SLICE = 1 << 14  # starts that a compiled loop takes at a time
 NARROWEST = 16  # columns below which a block is not narrowed any more
 FEW = 1 << 10  # ends at once below which a compiled search for them would not pay
 STEPS_A_LOOK, STEPS_A_LOOK_AT_FEW = 8, 2  # steps between looks for columns that have ended
@@ -65,43 +68,71 @@ class Starts:
 def march(system: System, starts: Starts, limits: Limits, *, fuse: bool = False) -> torch.Tensor:
     """Integrate every start to its end, and return where it ended: rows state, time, steps, reason, (width + 3, N).
 
-    fuse: compile the loop, which needs a C++ compiler on a CPU and Triton on a GPU. The steps taken are the same.
+    fuse: compile the loop, by the machine's C compiler on a CPU and by Triton on a GPU, and go on without where there
+        is none. The steps taken are the same.
 
     On a CPU as many threads work as torch uses, each on a block of its own.
     """
     count, threads = len(starts.horizon), torch.get_num_threads()
-    workers = max(1, min(threads if starts.horizon.device.type == "cpu" else 1, count // SMALLEST))
-    kind = starts.horizon.device.type
-    most = BLOCK.get(kind, BLOCK["cpu"])
-    block = min(FUSED_BLOCK.get(kind, most) if fuse else most, -(-count // workers))
-    job = _Job(system, starts, limits.tensor(starts.state), block, fuse)
+    on_cpu = starts.horizon.device.type == "cpu"
+    workers = max(1, min(threads if on_cpu else 1, count // SMALLEST))
+    loop = native(system, starts.state.dtype) if fuse and on_cpu else None
+    job = _Job(system, starts, limits, workers, fuse and not on_cpu) if loop is None else _Slices(loop, starts, limits)
     # One thread inside an operation: several would wait for each other at every one of them.
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         try:
-            if fuse:
-                pool.submit(job.compile).result()
+            pool.submit(job.compile).result()
             for done in [pool.submit(job.work) for _ in range(workers)]:
                 done.result()
         finally:
-            job.stopped = True  # an interrupt ends the workers too
+            job.stop()  # an interrupt ends the workers too
             torch.set_num_threads(threads)
     return job.out
+
+
+class _Slices:
+    """The starts of one integration, handed out to a loop in C, slice by slice to however many workers ask."""
+
+    def __init__(self, loop: Loop, starts: Starts, limits: Limits) -> None:
+        self.loop, self.limits = loop, limits.tensor(starts.state)
+        self.rows = [*starts.state, *starts.parameters, starts.horizon]
+        self.count = len(starts.horizon)
+        self.out = starts.state.new_empty(len(starts.state) + 3, self.count)
+        self.stopped, self._next, self._lock = ctypes.c_int(0), 0, threading.Lock()
+
+    def compile(self) -> None:
+        """Nothing is left to be compiled."""
+
+    def work(self) -> None:
+        """Integrate slices until none is left."""
+        while not self.stopped.value:
+            with self._lock:
+                first, self._next = self._next, min(self._next + SLICE, self.count)
+            if first == self.count:
+                return
+            self.loop(first, min(first + SLICE, self.count), self.rows, self.limits, self.out, self.stopped)
+
+    def stop(self) -> None:
+        self.stopped.value = 1
 
 
 class _Job:
     """The starts of one integration, handed out block by block to however many workers ask."""
 
-    def __init__(self, system: System, starts: Starts, limits: torch.Tensor, block: int, fuse: bool) -> None:
+    def __init__(self, system: System, starts: Starts, limits: Limits, workers: int, fuse: bool) -> None:
+        kind, self.count = starts.horizon.device.type, len(starts.horizon)
         self.few = eager(system)
-        self.many = fused(system, limits.device.type) if fuse else self.few
-        self.system, self.starts, self.limits, self.block = system, starts, limits, block
-        self.count = len(starts.horizon)
-        self.out = limits.new_empty(system.width + 3, self.count)
+        self.many = fused(system) if fuse else self.few
+        self.system, self.starts, self.limits = system, starts, limits.tensor(starts.state)
+        self.block = min((FUSED_BLOCK if fuse else BLOCK).get(kind, BLOCK["cpu"]), -(-self.count // workers))
+        self.out = self.limits.new_empty(system.width + 3, self.count)
         self.stopped, self._next, self._lock = False, 0, threading.Lock()
 
     @torch.no_grad()
     def compile(self) -> None:
         """Compile before the workers ask for it, with the coefficients as constants: as inputs they cost a fifth."""
+        if self.many is self.few:
+            return
         with torch._dynamo.config.patch(specialize_float=True):
             some = self.starts[torch.arange(NARROWEST, device=self.limits.device) % self.count]
             fixed = some.fixed
@@ -140,6 +171,9 @@ class _Job:
     def _kernel(self, columns: int) -> Kernel:
         """What runs on so many columns. A compiler takes none and one for special cases and would compile again."""
         return self.many if columns >= NARROWEST else self.few
+
+    def stop(self) -> None:
+        self.stopped = True
 
     def _fresh(self, most: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The block of up to `most` waiting columns, what does not change in them, and their numbers."""

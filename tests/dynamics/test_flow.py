@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import sympy as sp
 import torch
+from fixtures.trajectories import differing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ from dynamics.fields import half_plane
 from dynamics.sampling import sample_paths
 from dynamics.stepper import compiler_options
 from dynamics.tableaux import TSIT5, dormand_prince_8
-from dynamics.trajectories import Trajectories, can_fuse, integrate
+from dynamics.trajectories import Trajectories, integrate
 from theory import (
     HAM,
     Chart,
@@ -187,15 +188,6 @@ def test_hard_trajectory_is_the_same_in_a_crowd():
     assert crowd.a[0] == pytest.approx(float(alone.a), rel=1e-12)
 
 
-def differing(first: Trajectories, second: Trajectories) -> list[str]:
-    """What is not the same: steps to the last bit; the search for the event takes logarithms, which round."""
-    exact = [n for n in ("outcome", "reason", "steps") if not np.array_equal(getattr(first, n), getattr(second, n))]
-    close = [
-        n for n in ("a", "w", "time") if not np.allclose(getattr(first, n), getattr(second, n), rtol=1e-12, atol=1e-12)
-    ]
-    return exact + close
-
-
 @pytest.mark.parametrize("flow", [SignIn(1.0, 0.5), Power(0.5)], ids=str)
 def test_order_and_threads_change_no_outcome(flow):
     a, w = np.random.default_rng(1).uniform(-2, 2, (2, 20_000))
@@ -210,20 +202,10 @@ def test_order_and_threads_change_no_outcome(flow):
         assert not differing(ordered, shuffled)
 
 
-@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # torch of its own compiler
-@pytest.mark.skipif(not can_fuse("cpu"), reason="needs a C++ compiler")
-def test_compiled_loop_takes_the_same_steps():
-    a, w = np.random.default_rng(3).uniform(0, 2, (2, 3000))
-    a -= 1
-    eager, fused = (integrate(SignIn(1.0, 0.5), a, w, fuse=fuse) for fuse in (False, True))
-    assert not differing(eager, fused)
-
-
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_the_compiler_is_asked_for_what_it_knows_and_for_no_contraction_on_cuda(device):
-    options = compiler_options(device)
+def test_the_compiler_is_asked_for_what_it_knows_and_for_no_contraction_on_cuda():
+    options = compiler_options()
     torch.compile(torch.sin, options=options)  # which refuses the names of unknown options
-    assert options.get("emulate_precision_casts", False) == (device == "cuda")
+    assert options["emulate_precision_casts"]
 
 
 def test_names_of_the_room_stay_functions():
