@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 THEOREMS_TEXT = "All theorems over all sign quadrants, or one of them, for β's of your own."
+TABLES = (".csv", ".md", ".tex")
 SUFFIXES = (".png", ".pdf", ".svg", ".csv")
 
 
@@ -70,6 +71,25 @@ def _save(args: argparse.Namespace, stem: Path, draw: "Callable[[], Figure]", su
         paths = save_figure(figure, stem)
         write_csv(data, drawn_data(figure))
     wrote(*paths, data)
+
+
+def _tabulate(args: argparse.Namespace) -> None:
+    from commons.tables import aligned
+    from figures.beside import beside_published
+    from figures.tables import write_table
+
+    ledger = Path(args.ledger)
+    stem = Path(args.out) if args.out else ledger.with_name(f"{ledger.stem}-table")
+    if not stem.name:
+        refuse("--out", args.out, "the name of a file")
+    stem = stem.with_suffix("") if stem.suffix in TABLES else stem
+    rows = beside_published(ledger, args.sweep, args.published)
+    if not rows:
+        refuse("ledger", args.ledger, "one with a finished run")
+    output_directory("--out", stem.parent)
+    write_table(rows, stem)
+    print(aligned(rows), end="")
+    wrote(*(stem.with_name(f"{stem.name}{suffix}") for suffix in TABLES), then=("figures", "sweep", ledger))
 
 
 def _list(_: argparse.Namespace) -> None:
@@ -129,6 +149,16 @@ def register(commands: "argparse._SubParsersAction[Parser]", asked: str = "") ->
     """Add `list` and the commands that draw: those of `FIGURES` and `STORED`, and one asked for as module:callable."""
     text = "name every figure, what it shows and what it reads"
     commands.add_parser("list", help=text, description=text).set_defaults(run=_list)
+    text = "a sweep's accuracies beside the published ones, as CSV, Markdown and LaTeX (package booktabs)"
+    table = commands.add_parser("table", help=text, description=text[0].upper() + text[1:] + ".")
+    table.add_argument("ledger", metavar="LEDGER", help="ledger.jsonl of a sweep")
+    table.add_argument("--sweep", default="", metavar="NAME", help="which one of the ledger, if it has several")
+    beside = (
+        "such as 'CIFAR-10, ResNet-20': published numbers to set beside; default: those of the runs' data and model"
+    )
+    table.add_argument("--published", default="", metavar="SETTING", help=beside)
+    table.add_argument("--out", default="", help="stem of the files; default: LEDGER-table beside the ledger")
+    table.set_defaults(run=_tabulate)
     theorems = commands.add_parser("theorems", help=f"draw: {THEOREMS_TEXT}", description=THEOREMS_TEXT)
     theorems.add_argument("theorem", nargs="?", default="", metavar="NAME", help="5.1, 5.2 or 5.4; default: all")
     theorems.add_argument("--beta-a", type=float, default=1.0, help="of the outer weight a; the paper's β₁")

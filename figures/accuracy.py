@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from figures.published import RANDOM_MASK
+from figures.published import RANDOM_MASK, SETTINGS
 from figures.style import ARMS, column, grid_of, lettered
 
 if TYPE_CHECKING:
@@ -23,13 +23,12 @@ class Series:
 
 def accuracy_figure(ours: Sequence[Series]) -> "Figure":
     """ours: arms of one setting. The published numbers are means without intervals, so their marks are open."""
-    settings = list(dict.fromkeys(name.rsplit(", ", 1)[0] for name in RANDOM_MASK.rows))
-    figure, panels = grid_of(1 + len(settings), "double", 2.1, stacked=2)
+    figure, panels = grid_of(1 + len(SETTINGS), "double", 2.1, stacked=2)
     for series in ours:
         style = ARMS[OURS.get(series.name, "ham")]
         x, y, half = zip(*series.points, strict=True)
         panels[0].errorbar(x, y, half, color=style.colour, marker=style.marker, ls=style.dashes, label=series.name)
-    for axes, setting in zip(panels[1:], settings, strict=True):
+    for axes, setting in zip(panels[1:], SETTINGS, strict=True):
         for arm, look in (("random", "random"), ("random + Sign-In", "sign-in")):
             style = ARMS[look]
             sparsities = [float(column.split()[0]) for column in RANDOM_MASK.columns]
@@ -42,5 +41,5 @@ def accuracy_figure(ours: Sequence[Series]) -> "Figure":
     figure.legend(
         *zip(*entries, strict=True), loc="outside lower center", ncols=4 if column("double") == "double" else 2
     )
-    lettered(panels, ["digits, here", *(setting.replace(", ", "\n", 1) for setting in settings)])
+    lettered(panels, ["digits, here", *(setting.replace(", ", "\n", 1) for setting in SETTINGS)])
     return figure

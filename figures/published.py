@@ -76,6 +76,8 @@ IMAGENET_METHODS = Table(
     },
 )
 
+SETTINGS = tuple(dict.fromkeys(name.rsplit(", ", 1)[0] for name in RANDOM_MASK.rows))  # data and network
+
 TABLES = (RANDOM_MASK, SIGN_ALIGNMENT, IMAGENET_METHODS)
 
 

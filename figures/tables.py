@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def _is_number(text: str) -> bool:
         return False
 
 
+MINUS = re.compile(r"(?<![\w-])-(?=[\d.])")  # a hyphen that is a sign
 TEX = {
     "\\": r"\textbackslash{}",
     "±": r"$\pm$",
@@ -60,7 +62,8 @@ def booktabs(rows: Rows) -> str:
     """Rows as a LaTeX tabular with the rules of the package booktabs; columns of numbers stand to the right."""
 
     def line(values: Sequence[object]) -> str:
-        return " & ".join("".join(TEX.get(letter, letter) for letter in cell(value)) for value in values) + r" \\"
+        texts = (MINUS.sub("−", cell(value)) for value in values)
+        return " & ".join("".join(TEX.get(letter, letter) for letter in text) for text in texts) + r" \\"
 
     columns = "".join("r" if right else "l" for right in numeric(rows))
     body = "\n".join(line(list(row.values())) for row in rows)
@@ -70,6 +73,6 @@ def booktabs(rows: Rows) -> str:
 
 def write_table(rows: Rows, stem: Path) -> None:
     """Write stem.csv with full precision, stem.md as it is read, and stem.tex for an article (package booktabs)."""
-    write_csv(stem.with_suffix(".csv"), rows)
-    write_text(stem.with_suffix(".md"), aligned(rows))
-    write_text(stem.with_suffix(".tex"), booktabs(rows))
+    write_csv(stem.with_name(f"{stem.name}.csv"), rows)
+    write_text(stem.with_name(f"{stem.name}.md"), aligned(rows))
+    write_text(stem.with_name(f"{stem.name}.tex"), booktabs(rows))

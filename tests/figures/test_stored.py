@@ -150,8 +150,9 @@ def test_every_result_object_is_drawn_into_the_axes_given(tmp_path: Path) -> Non
 
 
 def test_a_table_in_latex_escapes_and_aligns() -> None:
-    text = booktabs([{"claim": "50 % of a_b & c", "n": 3}, {"claim": "β₁ → ±", "n": None}])
+    text = booktabs([{"claim": "50 % of a_b & c", "n": 3}, {"claim": "β₁ → ±", "n": None}, {"claim": "a-b", "n": -1}])
     assert r"\begin{tabular}{lr}" in text
     assert r"50 \% of a\_b \& c & 3 \\" in text
     assert r"$\beta$$_1$ $\to$ $\pm$ & -- \\" in text
+    assert "a-b & $-$1" in text
     assert text.count("rule") == 3
