@@ -84,7 +84,7 @@ def main() -> int:
     parser.add_argument("--grid", type=int, default=256, help="starts along each axis at d = 1")
     parser.add_argument("--many", type=int, default=512, help="starts at d = 3")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--fuse", action="store_true", help="compile each flow at d = 1, a minute each")
+    parser.add_argument("--fuse", action="store_true", help="integrate by compiled loops at d = 1")
     parser.add_argument("--out", type=Path, help="folder for flows-speed.csv and .md")
     parser.set_defaults(run=run)
     return parser.execute()
