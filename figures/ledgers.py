@@ -48,6 +48,6 @@ def ledger_figure(path: Path, sweep: str = "") -> "Figure":
                 face = "white" if each.above is Verdict.NOT_RESOLVED else "#0072B2"
                 error = half if np.isfinite(half) else None
                 axes.errorbar(each.difference.mean, row, xerr=error, fmt="o", color="#0072B2", mfc=face)
-        told = "; below 0 is better" if metric in LOWER_IS_BETTER else ""
+        told = "\nleft of 0 is better" if metric in LOWER_IS_BETTER else ""
         axes.set_xlabel(f"difference from {against}, same seeds{told}")
     return figure
