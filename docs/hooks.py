@@ -1,11 +1,13 @@
 """Pages made from what stands elsewhere: the READMEs of the rooms, the tables of results/, and every public name."""
 
 import importlib
+import pkgutil
 import posixpath
 import re
 from pathlib import Path
 from typing import Any
 
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.nav import Section
 from mkdocs.structure.pages import Page
@@ -13,23 +15,13 @@ from mkdocs.structure.pages import Page
 from figures.joined import joined
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = {
-    "theory": ["theory"],
-    "dynamics": ["dynamics"],
-    "sparse_training": [
-        "sparse_training",
-        *(
-            f"sparse_training.{room}"
-            for room in ("masks", "methods", "reparam", "runs", "sharpness", "sign_init", "signs", "transplant")
-        ),
-    ],
-}
+ROOMS = ("theory", "dynamics", "sparse_training", "figures", "commons")
 LINK = re.compile(r"(!?\[[^\]]*\]\()(?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the generated pages."""
-    pages = {f"reference/{name}.md": _reference(name, modules) for name, modules in PACKAGES.items()}
+    pages = {f"reference/{room}.md": _reference(room, _modules(room)) for room in ROOMS}
     sources = {readme: _room_page(readme) for readme in sorted(ROOT.glob("*/README.md"))}
     sources |= {readme: _room_page(readme) for readme in sorted(ROOT.glob("sparse_training/*/README.md"))}
     sources |= {table: f"results/{table.name}" for table in sorted(ROOT.glob("results/*.md"))}
@@ -55,6 +47,18 @@ def on_nav(nav: Any, config: Any, files: Files) -> Any:
     return nav
 
 
+def on_post_page(output: str, page: Page, config: Any) -> str:
+    """Put our own worker where the theme asks another site for one; a page that still loads anything is an error."""
+    worker = (ROOT / "docs" / "worker.js").read_text(encoding="utf-8")
+    output = output.replace(
+        '<script src="https://unpkg.com/iframe-worker/shim"></script>', f"<script>{worker}</script>"
+    )
+    asked = re.search(r"<(?:script|img|iframe)[^>]* src=\"?https?:|<link[^>]* href=\"?https?:[^>]*stylesheet", output)
+    if asked:
+        raise PluginError(f"{page.file.src_uri} loads from elsewhere: {asked[0]}")
+    return output
+
+
 def _room_page(readme: Path) -> str:
     return f"rooms/{readme.parent.relative_to(ROOT).as_posix().replace('/', '-')}.md"
 
@@ -77,6 +81,12 @@ def _relinked(source: Path, page: str, pages: dict[Path, str]) -> str:
     return LINK.sub(there, source.read_text())
 
 
+def _modules(room: str) -> list[str]:
+    """The package and those inside it that offer public names."""
+    inside = [f"{room}.{part.name}" for part in pkgutil.iter_modules([str(ROOT / room)]) if part.ispkg]
+    return [room, *(name for name in inside if getattr(importlib.import_module(name), "__all__", ()))]
+
+
 def _reference(name: str, modules: list[str]) -> str:
     """A page of every public name of the modules, each once, under the module that offers it."""
     lines, seen = [f"# {name}", ""], set()
@@ -94,7 +104,7 @@ def _home(package: Any, public: str) -> str:
     """The module.name at which a public name is defined, found from the object where it says so."""
     value = getattr(package, public)
     module = getattr(value, "__module__", None)
-    if isinstance(module, str) and hasattr(value, "__qualname__"):
+    if isinstance(module, str) and module.split(".")[0] in ROOMS and hasattr(value, "__qualname__"):
         return f"{module}.{value.__qualname__}"
     homes = getattr(package, "_MODULE", {})
     return f"{package.__name__}.{homes[public]}.{public}" if public in homes else f"{package.__name__}.{public}"

@@ -36,7 +36,7 @@ GREEK = {"α": r"\alpha", "β": r"\beta", "η": r"\eta", "λ": r"\lambda"}
 DIFFERENCES = {3: ("both recover", COLOURS[Outcome.RECOVERED]), 0: ("neither", COLOURS[Outcome.STUCK])}
 DIFFERENCES |= {1: ("only the first", "#0072B2FF"), 2: ("only the second", "#D55E00FF")}
 DIFFERENCES |= {-1: ("undecided", COLOURS[Outcome.UNDECIDED])}
-DIFFERENCE_HATCHES = {0: "////", 2: "...."}
+DIFFERENCE_HATCHES = {0: "////", 2: "xxxx"}
 NARROW = 1.4  # inches: axes that are narrower have small titles
 LABELS = {outcome: outcome.name.lower() for outcome in Outcome}
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fixtures.chromium import PROGRAM, chromium
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 TUTORIALS = sorted(DOCS.glob("tutorials/*.md"))
@@ -68,3 +69,23 @@ def test_every_page_is_in_the_contents() -> None:
     contents = (DOCS.parent / "mkdocs.yml").read_text()
     missing = [page for page in DOCS.rglob("*.md") if f": {page.relative_to(DOCS).as_posix()}" not in contents]
     assert not missing
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium here")
+def test_a_page_from_disk_has_a_worker_for_its_search(tmp_path: Path) -> None:
+    (tmp_path / "helper.js").write_text("var twice = x => 2 * x;")
+    (tmp_path / "own.js").write_text(
+        "var ready = importScripts('helper.js');"
+        "addEventListener('message', async ({ data }) => { await ready; postMessage(twice(data)); });"
+    )
+    (tmp_path / "page.html").write_text(f"<body><script>{(DOCS / 'worker.js').read_text()}</script></body>")
+    with chromium() as tab:
+        tab.open(tmp_path / "page.html")
+        answer = """new Promise(done => {
+          const worker = new Worker("own.js");
+          worker.addEventListener("message", ({ data }) => { worker.terminate(); done(data); });
+          worker.postMessage(21);
+        })"""
+        assert tab.evaluate(answer) == 42
+        assert tab.evaluate("document.querySelectorAll('iframe').length") == 0
+        assert tab.complaints == []
