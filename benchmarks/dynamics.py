@@ -20,7 +20,6 @@ import numpy as np
 
 from benchmarks.dynamics_peers import ARRIVAL, ATOL, PEERS, RTOL, Recovered, Solver, Starts
 from benchmarks.rounds import ratios, read_csv, spread
-from commons import InputError
 from commons.cli import Parser, progress
 from commons.files import output_directory, write_csv
 from commons.tables import aligned
@@ -64,8 +63,8 @@ def serve(name: str, grid: int, link: Connection) -> None:
     try:
         solve = make()
         found = solve(a, w)
-    except (ImportError, InputError) as error:  # a package, or a device, that is not here
-        link.send(error)
+    except Exception as error:  # a package, or a device, that is not here or does not work
+        link.send(RuntimeError(f"{type(error).__name__}: {error}"))  # not every exception can be sent
         return
     wrong = 0
     for part in np.array_split(np.arange(a.size), 64):  # so that the check takes less memory than what it checks

@@ -113,6 +113,6 @@ def contenders(only: Sequence[str] = (), memory: int = 2**23) -> dict[str, Solve
             continue
         try:
             found[name] = make()
-        except ImportError as error:
-            print(f"{name} is left out: {error}")
+        except Exception as error:  # not there, or not able to run with what is there
+            print(f"{name} is left out: {error}", flush=True)
     return found
