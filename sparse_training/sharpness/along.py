@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import Any
 
 from sparse_training.sharpness.eigenpair import Eigenpair
 from sparse_training.sharpness.operator import HessianOperator
@@ -11,6 +10,9 @@ from sparse_training.sharpness.solve import largest
 from sparse_training.sharpness.sources import Checkpoint, Source
 from sparse_training.sharpness.spaces import in_space
 from sparse_training.sharpness.thick_restart import lanczos
+
+# Share of the largest magnitude at which an eigenvalue counts as 0: the smallest one of a Gauss-Newton matrix is 0.
+ZERO = 1e-5
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,9 @@ class Question:
 def along(source: Source, question: Question) -> Iterator[tuple[Checkpoint, HessianOperator, Eigenpair]]:
     """Yield every network of a source in order, with its operator in θ and the eigenpair.
 
-    Each solve starts from the eigenvector of the one before, where the number of coordinates is the same.
+    Each solve starts from the first two Ritz vectors of the one before, where the number of coordinates is the same.
     """
-    start: Tensor | None = None
+    before: Eigenpair | None = None
     batches = [(x.to(question.device), y.to(question.device)) for x, y in source.samples.batches]
     for checkpoint in source.networks():
         in_theta = question.space == "theta" or checkpoint.betas is None
@@ -50,12 +52,14 @@ def along(source: Source, question: Question) -> Iterator[tuple[Checkpoint, Hess
             graph=question.graph,
         )
         operator = in_space(hessian, question.space, checkpoint.betas)
-        if start is not None and len(start) != operator.size:
-            start = None
+        if before is not None and len(before.vector) != operator.size:
+            before = None
+        start, beside = (None, None) if before is None else (before.vector, before.beside)
+        common: dict[str, Any] = {"start": start, "tol": question.tol, "seed": question.seed}
         if operator is hessian and question.which == "largest":
-            pair = largest(hessian, start, tol=question.tol, seed=question.seed)
+            pair = largest(hessian, beside=beside, **common)
         else:
-            pair = lanczos(operator, which=question.which, tol=question.tol, start=start, seed=question.seed)
-        start = pair.vector
+            pair = lanczos(operator, which=question.which, zero=ZERO, **common)
+        before = pair
         yield checkpoint, hessian, pair
         del hessian, operator  # two kept graphs at a time would be one too many

@@ -6,6 +6,17 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
+class Beside:
+    """The second Ritz pair of a solve, from which a solve of a network close by may start beside the first.
+
+    share: its value as a share of the first. vector: (size,).
+    """
+
+    share: float
+    vector: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Eigenpair:
     """An eigenvalue λ and unit eigenvector v of a symmetric operator, with what is known about them.
 
@@ -14,7 +25,7 @@ class Eigenpair:
     float32; it is never below 1e-6·|λ| in float32 and 1e-12·|λ| in float64.
     upper_bound: no eigenvalue lies beyond it with probability `confidence` over the random start; nan without one.
     hvps: products H v. gradient_equivalents: all work in gradients, rounding included. converged: whether the
-    tolerance is met; `reason` says why or why not.
+    tolerance is met; `reason` says why or why not. beside: the second Ritz pair of the solve, None where it has none.
     """
 
     value: float
@@ -27,6 +38,7 @@ class Eigenpair:
     reason: str
     upper_bound: float = float("nan")
     confidence: float = 0.99
+    beside: Beside | None = None
 
     def __str__(self) -> str:
         state = "converged" if self.converged else "NOT CONVERGED"

@@ -62,7 +62,7 @@ def planned(
     device = network.coordinates.device
     few = batches[0][0][:PROBE], batches[0][1][:PROBE]
     limit = available(device) // 2 if memory is None else memory
-    fit = int(limit / _bytes_a_sample(network, few))
+    fit = _fitting(network, few, limit, count(batches))
     if device.type in FORWARD_CHUNK and curvature == "hessian" and _has_forward(network, few):
         most = chunk if chunked else FORWARD_CHUNK[device.type]
         return Plan("forward", max(1, min(most, fit)))
@@ -72,17 +72,23 @@ def planned(
     return Plan("rebuilt", chunk, max(0, fit - chunk))
 
 
-def _bytes_a_sample(network: Network, few: Batch) -> float:
-    """About what the graph of one sample's gradient and a product on it take, without what all samples share."""
+def _fitting(network: Network, few: Batch, limit: int, wanted: int) -> int:
+    """About how many samples' graphs of a gradient and a product fit in so many bytes, without what all share.
+
+    Where the wanted number fits with all that they share, which half the work tells, it is that.
+    """
     x, y = few
     leaves, half = network.coordinates.values, len(x) // 2
 
     def taken(n: int) -> int:
         piece = network.piece((x[:n], y[:n]))
-        return graph_bytes(lambda: products.gradient(piece.objective(leaves), leaves))
+        return OF_A_PRODUCT * graph_bytes(lambda: products.gradient(piece.objective(leaves), leaves))
 
-    grown = taken(len(x)) - (taken(half) if half else 0)
-    return OF_A_PRODUCT * max(1.0, grown / (len(x) - half))
+    whole = taken(len(x))
+    if whole * wanted <= limit * len(x):
+        return wanted
+    grown = whole - (taken(half) if half else 0)
+    return int(limit / max(1.0, grown / (len(x) - half)))
 
 
 def _has_forward(network: Network, few: Batch) -> bool:

@@ -9,7 +9,7 @@ from sparse_training.sharpness.base import FLOOR, SymmetricOperator
 from sparse_training.sharpness.eigenpair import Eigenpair
 from sparse_training.sharpness.krylov import random_unit
 from sparse_training.sharpness.rounding import with_rounding
-from sparse_training.sharpness.thick_restart import check
+from sparse_training.sharpness.stopping import check
 
 
 def power_iteration(
@@ -79,5 +79,5 @@ def _iterate(operator: SymmetricOperator, start: Tensor, shift: float, tol: floa
         converged=residual <= target,
         reason=reason,
     )
-    pair = with_rounding(operator, pair, tol)
+    pair = with_rounding(operator, pair, target)
     return replace(pair, gradient_equivalents=operator.gradient_equivalents - spent)

@@ -14,28 +14,28 @@ from sparse_training.sharpness.eigenpair import Eigenpair
 NEAR = 0.5
 
 
-def with_rounding(operator: SymmetricOperator, pair: Eigenpair, tol: float) -> Eigenpair:
-    """Return the pair with an error that covers rounding, no longer converged if that exceeds the tolerance.
+def with_rounding(operator: SymmetricOperator, pair: Eigenpair, target: float) -> Eigenpair:
+    """Return the pair with an error that covers rounding, no longer converged if that exceeds the target.
 
     pair: its error is a bound in exact arithmetic: the residual, or less where residual²/gap is known. Where the
     network cannot run in float64, the reason says so and the error leaves rounding out.
     """
     try:
-        return _measured(operator, pair, tol)
+        return _measured(operator, pair, target)
     except (RuntimeError, TypeError) as error:
         told = f"rounding could not be measured: {' '.join(str(error).split())[:120]}"
         floor = FLOOR[operator.dtype] * abs(pair.value)
         return replace(pair, error=max(pair.error, floor), reason=f"{pair.reason}; {told}")
 
 
-def _measured(operator: SymmetricOperator, pair: Eigenpair, tol: float) -> Eigenpair:
-    target, floor = tol * abs(pair.value), FLOOR[operator.dtype] * abs(pair.value)
+def _measured(operator: SymmetricOperator, pair: Eigenpair, target: float) -> Eigenpair:
+    floor, unseen = FLOOR[operator.dtype] * abs(pair.value), operator.unseen * abs(pair.value)
     # What cannot be as small as asked is not estimated.
-    estimate = UNKNOWN if operator.unseen > NEAR * tol else operator.rounding(pair.vector)
+    estimate = UNKNOWN if unseen > NEAR * target else operator.rounding(pair.vector)
     if estimate == EXACT:
         return replace(pair, error=max(pair.error, floor))
     by_gap = pair.error < pair.residual  # a multiple of residual²/gap; the value is as wrong as the Rayleigh quotient
-    rounded = max(estimate.value if by_gap else estimate.vector, operator.unseen * abs(pair.value))
+    rounded = max(estimate.value if by_gap else estimate.vector, unseen)
     error = rounded + (_grown(pair, pair.residual + estimate.vector) if by_gap else pair.error)
     if rounded > NEAR * target or error > target:
         vector = pair.vector.double()

@@ -6,6 +6,7 @@ What is found here is a direction and a guess; whether an eigenvalue has converg
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,8 +22,9 @@ COVER, FEWEST, SHARE = 0.6, 64, 8
 # untrained networks of two blocks with λ₁ ≈ λ₂ three looked so, each with inputs of very different sizes, and none of
 # their solves was wrong; at 0.6 one more did, and one of its three was.
 FEWEST_DRAWN, APART_DRAWN, DRAWN = 128, 0.55, 1.25
-# A look takes STEPS products. A Ritz pair counts as known after them if its residual is within RESOLVED·λ₁.
-STEPS, RESOLVED = 8, 0.1
+# A look takes STEPS products, or fewer once the residuals of the first two Ritz pairs are within ENOUGH·λ₁. A Ritz pair
+# counts as known after them if its residual is within RESOLVED·λ₁.
+STEPS, RESOLVED, ENOUGH = 8, 0.1, (1e-4, 1e-2)
 # The ratio λ₂/λ₁ on the few samples decides: up to APART it is believed, up to NEAR one product over all samples
 # measures λ₂, and beyond NEAR λ₂ is too close for the solve to end any earlier.
 APART, NEAR = 0.5, 0.7
@@ -38,12 +40,13 @@ class Scout:
     direction: (size,), the unit eigenvector of the largest eigenvalue on these samples. beside: (size,), what the start
     holds beside it: MIX times the second eigenvector where its eigenvalue is not far below the first, and after a draw
     MIX times the gradient's direction. second: about how large λ₂ of all samples is, infinite where it is close to λ₁
-    or unknown.
+    or unknown. share: λ₂ on these samples, with its residual, as a share of their λ₁.
     """
 
     direction: Tensor
     beside: Tensor
     second: float
+    share: float
 
 
 def scout(hessian: HessianOperator, seed: int) -> Scout | None:
@@ -70,13 +73,14 @@ def _of_the_hardest(hessian: HessianOperator, part: HessianOperator, seed: int) 
     ritz, direction, beside = _look(hessian, part, seed)
     if not _clear(ritz):
         return None
+    share = float((ritz.values[1] + ritz.residuals[1]) / ritz.values[0])
     if ritz.values[1] <= APART * ritz.values[0]:
-        return Scout(direction, 0 * beside, float(ritz.values[1]) * part.weight / hessian.weight / COVER)
+        return Scout(direction, 0 * beside, float(ritz.values[1]) * part.weight / hessian.weight / COVER, share)
     if ritz.values[1] > NEAR * ritz.values[0]:
-        return Scout(direction, MIX * beside, math.inf)
+        return Scout(direction, MIX * beside, math.inf, share)
     image = hessian @ beside
     value = float(beside @ image)
-    return Scout(direction, MIX * beside, value + float((image - value * beside).norm()))
+    return Scout(direction, MIX * beside, value + float((image - value * beside).norm()), share)
 
 
 def _of_a_draw(hessian: HessianOperator, part: HessianOperator, seed: int) -> Scout | None:
@@ -87,15 +91,19 @@ def _of_a_draw(hessian: HessianOperator, part: HessianOperator, seed: int) -> Sc
         return None
     slope = hessian.gradient * (direction @ hessian.gradient).sign()
     beside = beside + slope / slope.norm().clamp_min(torch.finfo(slope.dtype).tiny)
-    return Scout(direction, MIX * beside, DRAWN * second)
+    return Scout(direction, MIX * beside, DRAWN * second, second / float(ritz.values[0]))
 
 
 def _look(hessian: HessianOperator, part: HessianOperator, seed: int) -> tuple[Ritz, Tensor, Tensor]:
     """The Ritz pairs of a part of the samples, and the first two vectors (size,), of which the second may be 0."""
     krylov = Krylov(part, random_unit(part, seed, "scout"), STEPS)
+    krylov.grow()
+    ritz = krylov.ritz()
     while krylov.steps < STEPS and not krylov.exhausted:
         krylov.grow()
-    ritz = krylov.ritz()
+        ritz = krylov.ritz()
+        if krylov.steps > 2 and (ritz.residuals[:2] <= np.array(ENOUGH) * ritz.values[0]).all():
+            break
     hessian.spend(part.gradient_equivalents * part.samples / hessian.samples)
     vectors = krylov.vectors(ritz.coordinates[:, :2])
     return ritz, vectors[0], vectors[1] if len(vectors) > 1 else 0 * vectors[0]

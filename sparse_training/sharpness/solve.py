@@ -1,5 +1,6 @@
 """`max_eigenvalue`: from a network, a loss and samples to λ_max with its error, in one call."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,18 +11,20 @@ from torch import Tensor, nn
 from commons.checks import choice
 from sparse_training.seeding import derive
 from sparse_training.sharpness.batches import Data
-from sparse_training.sharpness.eigenpair import Eigenpair
+from sparse_training.sharpness.eigenpair import Beside, Eigenpair
 from sparse_training.sharpness.krylov import random_unit
 from sparse_training.sharpness.losses import Loss
 from sparse_training.sharpness.operator import HessianOperator
 from sparse_training.sharpness.power import power_iteration
-from sparse_training.sharpness.scout import scout
+from sparse_training.sharpness.scout import MIX, scout
 from sparse_training.sharpness.thick_restart import lanczos, unit
 
 SOLVERS = ("lanczos", "power")
 # The eigenvector of an earlier network is as good a start as that of a few samples of this one, if the cosine between
 # them is at least this.
 ALIGNED = 0.9
+# What an earlier network tells of λ₂/λ₁ is believed if the ratio on a few samples of this one is at most this.
+CLOSE = 0.9
 
 
 def max_eigenvalue(
@@ -64,24 +67,37 @@ def max_eigenvalue(
 
 
 def largest(
-    hessian: HessianOperator, start: Tensor | None = None, *, tol: float = 1e-3, seed: int = 0, max_products: int = 1000
+    hessian: HessianOperator,
+    start: Tensor | None = None,
+    *,
+    beside: Beside | None = None,
+    tol: float = 1e-3,
+    seed: int = 0,
+    max_products: int = 1000,
 ) -> Eigenpair:
     """Return λ_max by Lanczos after a look at a few samples; it counts all work since the operator was made.
 
-    Lanczos starts where those samples point, or at `start` if that is nearly the same direction. If the samples show no
-    clear direction, it starts at `start`, or without one at the gradient, which leans to the top of the spectrum and
-    costs nothing.
+    Lanczos starts where those samples point, at `start` if that is nearly the same direction, and between the two if
+    it is not. If the samples show no clear direction, it starts at `start`, or without one at the gradient, which leans
+    to the top of the spectrum and costs nothing.
+    beside: of the solve that `start` is from. The start holds MIX of its vector too, so that an eigenvalue which has
+    grown there is seen. Where the samples do not tell how large λ₂ is among all, but show it below CLOSE · λ₁ among
+    themselves, it is taken to be the share of λ₁ that it was.
     """
     seen = scout(hessian, seed)
     start = None if start is None else unit(hessian, start)
-    second, noise = None, 0.1
+    noise = 0.1
     if seen:
-        second = seen.second
-        if start is None or abs(cosine(start, seen.direction)) < ALIGNED:
-            start = seen.direction
-        start = start / start.norm() + seen.beside
+        start = _between(start, seen.direction) + seen.beside
     elif start is None:
         start, noise = first_vector(hessian, seed), 0.5
+    if beside is not None:
+        start = start / start.norm() + MIX * unit(hessian, beside.vector)
+    second = share = None
+    if seen and not math.isinf(seen.second):
+        second = seen.second
+    elif seen and beside is not None and seen.share <= CLOSE:
+        share = beside.share
     pair = lanczos(
         hessian,
         tol=tol,
@@ -90,8 +106,21 @@ def largest(
         seed=seed,
         max_products=max(max_products - hessian.products, 1),
         second=second,
+        share=share,
     )
     return replace(pair, hvps=hessian.products, gradient_equivalents=hessian.gradient_equivalents)
+
+
+def _between(start: Tensor | None, direction: Tensor) -> Tensor:
+    """The unit start where it is nearly a unit direction, else their sum; the direction where there is no start."""
+    if start is None:
+        return direction
+    along = cosine(start, direction)
+    both = start if along > 0 else -start
+    if abs(along) < ALIGNED:
+        both = both + direction
+    unit_both: Tensor = both / both.norm()
+    return unit_both
 
 
 def _agreed(first: Eigenpair, second: Eigenpair, tol: float) -> Eigenpair:
