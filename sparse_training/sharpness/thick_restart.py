@@ -131,7 +131,7 @@ def _grown(krylov: Krylov, k: int, limits: Limits, seed: int) -> tuple[Ritz, str
 
 def _beside(ritz: Ritz, vectors: Tensor) -> Beside | None:
     """The second Ritz pair, where it is resolved and the first value is positive."""
-    if len(ritz.values) < 2 or not ritz.residuals[1] <= RESOLVED * ritz.values[0]:
+    if len(ritz.values) < 2 or ritz.values[0] <= 0 or ritz.residuals[1] > RESOLVED * ritz.values[0]:
         return None
     return Beside(float(ritz.values[1] / ritz.values[0]), vectors[1])
 
