@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from commons import choice
-from commons.cli import Parser
+from commons.cli import Parser, wrote
 from commons.files import output_file, write_text
 
 
@@ -37,6 +37,8 @@ def prove(args: argparse.Namespace) -> int:
             print(f"\n{flows_table()}")
     if args.latex:
         write_text(output_file("--latex", args.latex), latex(chosen))
+        if not args.json:
+            wrote(args.latex)
     return 0 if all(theorem.prove().holds for theorem in chosen) else 1
 
 

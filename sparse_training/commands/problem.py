@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     """Measure, print the tables and write them."""
     import shlex
 
-    from commons.cli import progress
+    from commons.cli import progress, wrote
     from commons.tables import aligned
     from sparse_training.problems import PROBLEMS, measure, report, write_report
 
@@ -59,6 +59,7 @@ def run(args: argparse.Namespace) -> None:
         print(report(problem, measured, command), end="")
     else:
         print(write_report(problem, measured, command, args.out), end="")
+        wrote(args.out)
 
 
 def _settings(name: str) -> list[dict[str, str]]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commons.cli import Parser
+from commons.cli import Parser, wrote
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,14 +54,14 @@ def run(args: argparse.Namespace) -> None:
     if args.out is not None:
         output_directory("out", args.out.parent)
     rows = _of_checkpoints(args)
+    print(aligned(rows), end="")
     if args.out is not None:
         write_csv(args.out, rows)
-    print(aligned(rows), end="")
+        wrote(args.out)
 
 
 def _of_run(args: argparse.Namespace) -> None:
     from commons.checks import number
-    from commons.cli import wrote
     from commons.files import output_directory, write_csv
     from commons.tables import aligned
     from sparse_training.signs import flip_table, history_of

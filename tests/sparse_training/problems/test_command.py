@@ -13,7 +13,7 @@ FEW = ["problem", "neurons", "--seeds", "4", "--tuning-seeds", "2", "--set", "st
 def test_the_tables_are_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert parser().execute([*FEW, "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert printed == (tmp_path / "problem-neurons.md").read_text(encoding="utf-8")
+    assert printed == (tmp_path / "problem-neurons.md").read_text(encoding="utf-8") + f"wrote {tmp_path}\n"
     for word in (
         "| plain ",
         "layer rates at the speeds of Sign-In",
