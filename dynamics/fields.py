@@ -53,13 +53,15 @@ class HalfPlane:
         w = sp.Symbol("w", real=True)
         loss = (loss_positive if side > 0 else loss_negative)(a, w)
         at = {w: side * y**power}
-        speed_a = -_metric(chart_a, a) * _drive(loss.diff(a).subs(at), q)
+        if q == 2:  # factored before y comes in: a polynomial in y^1999, as for p = 1.999, takes SymPy for ever
+            speed_a = sp.factor(-_metric(chart_a, a) * loss.diff(a)).subs(at)
+        else:
+            speed_a = -_metric(chart_a, a) * _drive(loss.diff(a).subs(at), q)
         metric_w = _metric(chart_w, w).subs(at)
         speed_y = -metric_w * _drive(loss.diff(w).subs(at), q) / (side * power * y ** (power - 1))
         self._real = self.regular and q == 2  # whether the field has values behind the wall as well
         self.rough = self.order < 1 or q < 2 or speed_a.has(sp.Abs)
         if q == 2:
-            speed_a = sp.factor(speed_a)
             speed_y = sp.factor(speed_y) if self.regular else sp.expand(sp.powsimp(speed_y))
         else:  # torch cannot take the root of a constant such as ½
             speed_a, speed_y = sp.N(speed_a, 17), sp.N(speed_y, 17)

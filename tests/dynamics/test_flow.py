@@ -108,6 +108,15 @@ def test_charts_of_your_own_are_integrated(flow):
     assert np.array_equal(recovered[clear], recovers(a, w, flow)[clear])
 
 
+@pytest.mark.parametrize("p", [1.999, 0.999])
+def test_a_power_near_a_whole_one_has_a_field(p):
+    """Its coordinate is the 1999th root of w, in which no polynomial is ever factored."""
+    a, w = AXIS[::8, None], AXIS[None, ::8]
+    clear = np.abs(margin(a, w, Power(p))) > 1e-9
+    ends = integrate(Power(p), a, w)
+    assert np.array_equal((ends.outcome == Outcome.RECOVERED)[clear], recovers(a, w, Power(p))[clear])
+
+
 def test_values_of_a_chart_of_your_own_are_told_apart():
     ends = [float(integrate(ChartFlow(Squared(k), Identity()), 1.0, 0.5, horizon=0.5).a) for k in (0.5, 2.0, 3.0)]
     assert len(set(ends)) == 3
