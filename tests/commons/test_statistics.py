@@ -41,6 +41,19 @@ def test_one_value_says_nothing_about_its_spread() -> None:
     assert paired_p_value([1.0, 2.0], [1.0, 2.0]) == 1.0
 
 
+@given(st.integers(2, 12), st.integers(-40, 40), st.integers(0, 2**32 - 1))
+def test_few_equal_differences_resolve_nothing(n: int, more: int, seed: int) -> None:
+    # Accuracies on 360 images, in percent: their differences are equal but for rounding.
+    right = np.random.default_rng(seed).integers(100, 300, size=n)
+    first, second = 100 * (right + more) / 360, 100 * right / 360
+    interval, p = paired_interval(first, second), paired_p_value(first, second)
+    assert p == (2.0 ** (1 - n) if more else 1.0)
+    if n < 6:
+        assert (interval.low, interval.high) == (-math.inf, math.inf)
+    else:
+        assert interval.low == interval.high == pytest.approx(100 * more / 360, abs=1e-12)
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_is_monotone_and_between_none_and_bonferroni(p: list[float]) -> None:
     adjusted = holm(p)

@@ -87,8 +87,8 @@ def test_the_correction_widens_with_the_number_of_starts():
 
 
 def test_pairs_are_made_by_seed():
-    level = {0: 70.0, 1: 80.0, 2: 90.0}
-    shifted = {2: 89.0, 0: 69.0, 1: 79.0}
+    level = {seed: 70.0 + 10 * (seed % 3) for seed in range(6)}
+    shifted = {seed: level[seed] - 1 for seed in reversed(range(6))}
     comparison = compare_starts({BASELINE: level, "start": shifted}, "s", 2.0)[1]
     assert (comparison.difference.mean, comparison.difference.low, comparison.difference.high) == (-1, -1, -1)
 
