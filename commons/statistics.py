@@ -73,8 +73,8 @@ def paired_interval(first: ArrayLike, second: ArrayLike, confidence: float = 0.9
 def paired_p_value(first: ArrayLike, second: ArrayLike) -> float:
     """Two-sided p-value of the paired t test.
 
-    Where all differences are the same there is no such test, and the p-value is that of the test by signs: 1 if they are
-    0, else 2^(1 − n).
+    Where all differences are the same there is no such test, and the p-value is that of the test by signs: 1 if they
+    are 0, else 2^(1 − n).
     """
     difference, same = _differences(first, second)
     if same:
