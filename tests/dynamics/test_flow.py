@@ -211,6 +211,7 @@ def test_order_and_threads_change_no_outcome(flow):
         assert not differing(ordered, shuffled)
 
 
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # torch of its own compiler
 def test_the_compiler_is_asked_for_what_it_knows_and_for_no_contraction_on_cuda():
     options = compiler_options()
     torch.compile(torch.sin, options=options)  # which refuses the names of unknown options
