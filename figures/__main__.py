@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,11 +22,17 @@ TABLES = (".csv", ".md", ".tex")
 SUFFIXES = (".png", ".pdf", ".svg", ".csv")
 
 
-def _reproduce(args: argparse.Namespace) -> None:
+def _reproduce(args: argparse.Namespace) -> int:
     from figures.reproduce import Settings, reproduce
+    from sparse_training.training.loop import PreemptedError
 
     settings = Settings(args.device, args.seeds, args.grid, args.bench)
-    reproduce(Path(args.out), settings, results=Path(args.results), force=args.force, workers=args.workers)
+    try:
+        reproduce(Path(args.out), settings, results=Path(args.results), force=args.force, workers=args.workers)
+    except PreemptedError as stopped:
+        print(stopped, file=sys.stderr)
+        return os.EX_TEMPFAIL
+    return 0
 
 
 def _explore(args: argparse.Namespace) -> None:

@@ -1,8 +1,11 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from figures.__main__ import main
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,6 +49,19 @@ def test_a_mistake_is_one_line_and_changes_nothing(arguments: list[str], told: s
     assert ended.stderr.count("\n") == 1
     assert told in ended.stderr
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_reproduction_that_a_signal_stops_says_so_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sparse_training.training.loop import PreemptedError
+
+    def stopped(*_: object, **__: object) -> None:
+        raise PreemptedError("stopped by a signal; the same call goes on")
+
+    monkeypatch.setattr("figures.reproduce.reproduce", stopped)
+    assert main(["reproduce", "--out", str(tmp_path / "out")]) == os.EX_TEMPFAIL
+    assert capsys.readouterr().err == "stopped by a signal; the same call goes on\n"
 
 
 @pytest.mark.parametrize("room", ["theory", "dynamics", "sparse_training", "figures"])
