@@ -34,10 +34,12 @@ class Masks(Mapping[str, Tensor]):
     Two masks are equal if names, shapes and entries are. The tensors are not to be written to.
 
     Raises:
-        InputError: no tensor at all, one that is empty or not boolean, or tensors on several devices.
+        InputError: no mapping, no tensor at all, one that is empty or not boolean, or tensors on several devices.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        if not isinstance(tensors, Mapping):
+            refuse("masks", type(tensors).__name__, "a mapping from parameter names to boolean tensors")
         self._tensors = dict(tensors)
         if not self._tensors:
             refuse("masks", {}, "a mapping with at least one mask")

@@ -1,9 +1,10 @@
 """`sparsify`: from a network, masks and a reparametrization to a `Sparse` network, in place."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrize
 
@@ -20,7 +21,12 @@ from sparse_training.reparam.sparse import Sparse
 
 
 @torch.no_grad()
-def sparsify(model: nn.Module, masks: Masks, reparam: Reparam | None = None, scaling: Scaling | None = None) -> Sparse:
+def sparsify(
+    model: nn.Module,
+    masks: Mapping[str, Tensor],
+    reparam: Reparam | None = None,
+    scaling: Scaling | None = None,
+) -> Sparse:
     """Zero the inactive weights of a network and write the others as `reparam` has it; in place.
 
     model: the network. masks: bool by parameter name; other parameters are left alone. A weight that modules share has
@@ -41,6 +47,7 @@ def sparsify(model: nn.Module, masks: Masks, reparam: Reparam | None = None, sca
         refuse("scaling", scaling, "a scaling", "pass an object such as SparseOpt(), or None")
     if any(isinstance(module, Factors) for module in model.modules()):
         refuse("model", type(model).__name__, "a plain network: it is reparametrized already", "merge() gives one")
+    masks = Masks(masks)
     if isinstance(model, DistributedDataParallel):
         inner = Masks({name.removeprefix("module."): mask for name, mask in masks.items()})
         check_equal(inner)

@@ -145,12 +145,13 @@ class Sparse:
                 parameter.copy_(factor)
         self._watcher.wrote()
 
-    def load_masks(self, masks: Masks) -> None:
+    def load_masks(self, masks: Mapping[str, Tensor]) -> None:
         """Take masks, in any order, as the support that the weights already have; nothing is zeroed or grown.
 
         Raises:
             InputError: masks of other layers or shapes.
         """
+        masks = Masks(masks)
         in_order = {layer.name: masks[layer.name] for layer in self._layers if layer.name in masks}
         check_same_layers(in_order | dict(masks), self._layers)
         for layer in self._layers:
@@ -197,7 +198,7 @@ class Sparse:
         self._watcher.reset(optimizer)
 
     @torch.no_grad()
-    def set_masks(self, masks: Masks, optimizer: torch.optim.Optimizer | None = None) -> None:
+    def set_masks(self, masks: Mapping[str, Tensor], optimizer: torch.optim.Optimizer | None = None) -> None:
         """Change the support: what is dropped becomes 0 with its optimizer state, what is grown starts at θ = 0.
 
         A grown Sign-In weight starts at m = √β, w = 0. Optimizer state with one entry a weight is 0 wherever the
@@ -206,6 +207,7 @@ class Sparse:
         Raises:
             InputError: masks of other layers or shapes, or factors that are stored for the present support alone.
         """
+        masks = Masks(masks)
         check_same_layers(masks, self._layers)
         for layer in self._layers:
             layer.change_mask(masks[layer.name], optimizer)

@@ -42,6 +42,24 @@ def test_a_name_is_no_reparametrization_and_a_sparse_network_is_not_plain() -> N
         sparsify(model, masks, SignIn())
 
 
+def test_masks_are_any_mapping_of_boolean_tensors() -> None:
+    model = network()
+    masks = {"0.weight": torch.rand(5, 6) < 0.5}
+    for wrong, told in (
+        ([torch.ones(5, 6)], "masks='list'"),
+        ({"0.weight": torch.ones(5, 6)}, r"masks\['0.weight'\]"),
+        ({"nope": masks["0.weight"]}, "nope"),
+    ):
+        with pytest.raises(InputError, match=told):
+            sparsify(model, wrong)  # type: ignore[arg-type]
+    sparse = sparsify(model, masks, SignIn())
+    assert torch.equal(sparse.masks["0.weight"], masks["0.weight"])
+    sparse.set_masks({"0.weight": ~masks["0.weight"]})
+    assert torch.equal(sparse.masks["0.weight"], ~masks["0.weight"])
+    with pytest.raises(InputError, match=r"masks\['0.weight'\]"):
+        sparse.set_masks({"0.weight": torch.ones(5, 6)})
+
+
 @pytest.mark.parametrize(("argument", "value"), [("density", "0.1"), ("batch", torch.ones(2, 6))])
 def test_a_wrong_type_is_named(argument: str, value: object) -> None:
     wanted = {"density": 0.5, "score": "snip", "batch": (torch.ones(2, 6), torch.tensor([0, 1]))} | {argument: value}
