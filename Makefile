@@ -13,9 +13,11 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-# Others' packages that tests and benchmarks compare with, and the clusters' clients.
+# Others' packages that tests and benchmarks compare with, and the clusters' clients. A torchvision that came with them and
+# does not fit this torch goes again: transformers and Lightning fail to import beside it, and nothing here needs it.
 $(EXTRAS): $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench,integrations,ray,slurm,export]'
+	$(BIN)/python -c 'import torchvision' 2>/dev/null || $(BIN)/python -m pip uninstall --quiet --yes torchvision
 	@touch $@
 
 reproduce: $(READY)
