@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fixtures.ledgers import header, run_line
 
 from figures.__main__ import main
 from figures.published import HAM, SIGN_IN
@@ -22,15 +23,11 @@ ARMS: dict[str, dict[str, Any]] = {
 
 def ledger(path: Path, model: str, data: str) -> Path:
     kept = Ledger(path)
-    header = {"kind": "sweep", "sweep": "s", "against": "plain", "metric": "test_accuracy", "margin": 0.0, "stop": ""}
-    kept.append(header | {"columns": {}, "treatments": [[arm, {}, arm] for arm in ARMS]})
+    kept.append(header(list(ARMS)))
     for arm, settings in ARMS.items():
         for seed in range(3):
-            line = {"kind": "run", "sweep": "s", "arm": arm, "point": {}, "seed": seed, "treatment": arm}
-            line |= {"address": f"{arm}{seed}", "metrics": {"test_accuracy": 80.0 + seed}, "seconds": {"training": 1.0}}
-            line |= dict.fromkeys(("diverged", "flips", "start", "sharpness"))
             told = {"model": model, "data": {"name": data}, "mask": {"density": 0.1}}
-            kept.append(line | {"settings": told | settings})
+            kept.append(run_line(arm, seed, {"test_accuracy": 80.0 + seed}, settings=told | settings))
     return path
 
 

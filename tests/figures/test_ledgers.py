@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from fixtures.ledgers import header, run_line
 
 from figures.__main__ import main
 from figures.ledgers import ledger_figure
@@ -14,27 +15,10 @@ VALUES = {"plain": [80.0, 81.0, 82.0], "better": [84.0, 85.1, 85.9], "same": [80
 
 def test_a_ledger_is_drawn(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
-    header = {"kind": "sweep", "sweep": "s", "against": "plain", "metric": "test_accuracy", "margin": 0.0, "stop": ""}
-    ledger.append(header | {"columns": {}, "treatments": [[arm, {}, arm] for arm in VALUES]})
+    ledger.append(header(list(VALUES)))
     for arm, values in VALUES.items():
         for seed, value in enumerate(values):
-            line = {
-                "kind": "run",
-                "sweep": "s",
-                "arm": arm,
-                "point": {},
-                "seed": seed,
-                "treatment": arm,
-                "diverged": None,
-            }
-            line |= {
-                "address": f"{arm}{seed}",
-                "metrics": {"test_accuracy": value},
-                "flips": None,
-                "start": None,
-                "sharpness": None,
-            }
-            ledger.append(line | {"seconds": {"training": 1.0}})
+            ledger.append(run_line(arm, seed, {"test_accuracy": value}))
     with paper_style():
         left, right = ledger_figure(ledger.path).axes
     assert [label.get_text() for label in left.get_yticklabels()] == list(VALUES)

@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 import torch
+from fixtures.twins import Twins, twin_loss
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -45,21 +46,6 @@ def test_a_solve_that_knows_the_one_before_takes_fewer_products_and_is_right() -
         assert pair.beside is not None
         assert pair.beside.share >= second / truth - 0.05
     assert sum(pair.hvps for _, pair in warm[1:]) <= 0.8 * sum(pair.hvps for pair in alone[1:])
-
-
-class Twins(nn.Module):
-    """Two networks on halves of the input."""
-
-    def __init__(self, one: nn.Module, other: nn.Module) -> None:
-        super().__init__()
-        self.one, self.other = one, other
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.stack([self.one(x[:, :6]), self.other(x[:, 6:])], 1)
-
-
-def twin_loss(output: Tensor, y: Tensor) -> Tensor:
-    return cross_entropy(output[:, 0], y[:, 0]) + cross_entropy(output[:, 1], y[:, 1])
 
 
 def test_an_eigenvalue_that_has_come_close_since_is_not_taken_for_the_first() -> None:

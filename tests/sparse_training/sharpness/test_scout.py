@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from fixtures.twins import Twins, twin_loss
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -157,21 +158,6 @@ def test_an_eigenvalue_that_only_the_easy_samples_have_is_found() -> None:
                 assert not second_start
                 missed += 1
     assert missed <= 1
-
-
-class Twins(nn.Module):
-    """Two copies of one network on halves of the input."""
-
-    def __init__(self, one: nn.Module, other: nn.Module) -> None:
-        super().__init__()
-        self.one, self.other = one, other
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.stack([self.one(x[:, :6]), self.other(x[:, 6:])], 1)
-
-
-def twin_loss(output: Tensor, y: Tensor) -> Tensor:
-    return cross_entropy(output[:, 0], y[:, 0]) + cross_entropy(output[:, 1], y[:, 1])
 
 
 def test_a_second_eigenvalue_that_the_few_samples_hide_is_found() -> None:
