@@ -77,10 +77,10 @@ def _accuracy(files: Sequence[Path]) -> "Figure":
 def _speed(files: Sequence[Path]) -> "Figure":
     from figures.bars import bars_figure
 
-    rows = read_table(files[0], ("solver",), ("million a second", "peak MiB"))
-    values = {row["solver"]: float(row["million a second"]) for row in rows}
+    rows = read_table(files[0], ("solver",), ("median", "peak MiB"))
+    values = {row["solver"]: float(row["median"]) for row in rows}
     memory = {row["solver"]: float(row["peak MiB"]) for row in rows}
-    return bars_figure({"million starts a second": values, "peak memory (MiB)": memory}, logarithmic=True)
+    return bars_figure({"million starts a second, median": values, "peak memory (MiB)": memory}, logarithmic=True)
 
 
 def _training_speed(files: Sequence[Path]) -> "Figure":
