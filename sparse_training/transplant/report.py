@@ -67,6 +67,7 @@ def report(rows: Rows, cells: Sequence[Cell], margin: float, command: str) -> st
     density = {s: [r["density"] for r in rows if r["source"] == s and r["start"] == BASELINE] for s in comparisons}
     densities = ", ".join(f"{source} {sum(d) / len(d):.4f}" for source, d in density.items())
     found = statements_of(rows, cells, margin)
+    repeats = _told_repeats(comparisons)
     parts = [
         f"`{command}`\n\n",
         "Test accuracy in percent, mean ± 95 % interval over seeds; density " + densities + ".\n\n",
@@ -74,9 +75,9 @@ def report(rows: Rows, cells: Sequence[Cell], margin: float, command: str) -> st
         "\nDifferences from the baseline on the same seeds, in points; p of the paired t test, adjusted by Holm over "
         "the starts of a source. The claim that a start recovers the baseline agrees where the 95 % interval lies "
         f"above −{margin:g}, and otherwise disagrees where the start is below the baseline with p < 0.05.",
-        _told_repeats(comparisons),
+        repeats,
         "\n\n",
-        aligned([_compared(c) for own in comparisons.values() for c in own if c.difference is not None]),
+        aligned([_compared(c, bool(repeats)) for own in comparisons.values() for c in own if c.difference is not None]),
     ]
     if found:
         parts += ["\nThe paper's statements:\n\n", aligned([asdict(statement) for statement in found])]
@@ -101,15 +102,16 @@ def write_report(rows: Rows, cells: Sequence[Cell], margin: float, command: str,
     return text
 
 
-def _compared(comparison: Comparison) -> dict[str, Any]:
+def _compared(comparison: Comparison, repeats: bool) -> dict[str, Any]:
+    """A line of the table of differences. repeats: whether the table says which start is the same as another."""
     difference = comparison.difference
     assert difference is not None
-    return {
+    row = {
         "source": comparison.source,
         "start": comparison.start,
         "seeds": difference.n,
         "difference": f"{difference.mean:+.2f} ± {(difference.high - difference.low) / 2:.2f}",
         "p": comparison.p,
         "recovers": str(comparison.recovers),
-        "same as": comparison.same_as or None,
     }
+    return row | {"same as": comparison.same_as or None} if repeats else row

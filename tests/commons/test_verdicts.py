@@ -1,4 +1,6 @@
 import math
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -57,3 +59,17 @@ def test_a_difference_needs_its_adjusted_p_value(difference: float, p: float, ve
 )
 def test_a_claim_about_all_falls_with_one_exception(successes: int, trials: int, verdict: Verdict) -> None:
     assert every(successes, trials) is verdict
+
+
+def test_the_kept_tables_use_these_words_alone() -> None:
+    words, count = {*map(str, Verdict), "–"}, 0
+    for page in sorted((Path(__file__).resolve().parents[2] / "results").glob("*.md")):
+        heads: list[str] = []
+        for line in page.read_text(encoding="utf-8").splitlines():
+            cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] if line.startswith("|") else []
+            heads = heads if cells and heads else cells  # the first line of a table
+            for head, cell in zip(heads, cells, strict=True):
+                if re.match("verdict$|recovers$|better than", head) and cell != head and cell.strip("-:"):
+                    assert cell in words, f"{page.name}: {line}"
+                    count += 1
+    assert count > 50

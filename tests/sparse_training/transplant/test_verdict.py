@@ -1,10 +1,15 @@
 """Verdicts follow from the numbers alone: found where they were put in, and withheld where seeds cannot tell."""
 
+import csv
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from commons import InputError
 from commons.verdicts import Verdict
+from sparse_training.transplant import paper_cells
+from sparse_training.transplant.report import report
 from sparse_training.transplant.verdict import BASELINE, Roles, compare_starts, statements
 
 ROLES = Roles("final signs", "final magnitudes", "random", {10: "epoch 10", 30: "epoch 30"})
@@ -98,3 +103,13 @@ def test_without_a_baseline_or_a_shared_seed_nothing_is_compared():
         compare_starts({"start": {0: 1.0}}, "s", 1.0)
     with pytest.raises(InputError, match=r"shared with \[1\]"):
         compare_starts({BASELINE: {1: 1.0}, "start": {0: 1.0}}, "s", 1.0)
+
+
+def test_the_kept_report_says_what_its_runs_say():
+    kept = Path(__file__).resolve().parents[3] / "results" / "transplant_digits"
+    with kept.with_suffix(".csv").open(encoding="utf-8") as file:
+        numbers = {"seed": int, "accuracy": float, "density": float}
+        rows = [{**row, **{key: read(row[key]) for key, read in numbers.items()}} for row in csv.DictReader(file)]
+    rows = [{"same_as": "", **row} for row in rows]
+    text = kept.with_suffix(".md").read_text(encoding="utf-8")
+    assert report(rows, paper_cells((3, 9)), 1.0, text.split("`")[1]) == text
