@@ -109,11 +109,11 @@ class Parser(argparse.ArgumentParser):
                 _abandon_output()
                 return 141
             except (OSError, MemoryError, RuntimeError) as error:
-                refusal = _refusal(error)
-                if refusal is None:
+                told = refusal(error)
+                if told is None:
                     raise
                 _abandon_output()
-                self.fail(refusal, 74)
+                self.fail(told, 74)
             return status
 
 
@@ -122,7 +122,7 @@ def _looks_like_option(word: str) -> bool:
     return re.match(r"-(?!$|\.?\d)\S*$", word) is not None
 
 
-def _refusal(error: Exception) -> str | None:
+def refusal(error: Exception) -> str | None:
     """What the machine refused, in one line; None where the error is a fault of ours."""
     text = str(error)
     if isinstance(error, OSError):

@@ -98,6 +98,7 @@ def _table(file: str, args: argparse.Namespace) -> str:
     """The table of a ledger."""
     from commons.checks import InputError
     from sparse_training.sweeps import Ledger
+    from sparse_training.sweeps.plan import label
     from sparse_training.sweeps.table import best_rows, compare, formatted, header_of, rows_of
 
     if not Path(file).is_file():
@@ -107,6 +108,10 @@ def _table(file: str, args: argparse.Namespace) -> str:
     header = header | {"metric": args.metric or header["metric"]}
     against = header["against"] if args.against is None else args.against
     comparisons = compare(ledger, header["sweep"], against, header["metric"])
+    shown = [(each.arm, each.point) for each in comparisons]
+    missing = [label(arm, point) for arm, point, _ in header["treatments"] if (arm, point) not in shown]
+    if missing:
+        print(f"the ledger has no run of {', '.join(missing)}", file=sys.stderr)
     rows = best_rows(comparisons, header["metric"]) if args.best else rows_of(comparisons, header, against)
     return formatted(rows, args.format)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commons.checks import InputError
+from commons.cli import refusal
 from sparse_training.sweeps.ledger import RUN, Ledger, Record
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ KEEP = ("all", "last", "none")
 
 class Ending(StrEnum):
     """How a job ended. DONE: its line is in the ledger. STOPPED: its state is saved, and it can go on. BUSY: another
-    process trains it. REFUSED: its configuration cannot be met. DIED: its worker did, or it raised what it should not.
+    process trains it. REFUSED: its configuration cannot be met. DIED: its worker did, the machine had too little
+    memory or disk for it, or it raised what it should not.
     """
 
     DONE = "done"
@@ -100,6 +102,11 @@ def perform(job: Job) -> tuple[Ending, str]:
         return Ending.BUSY, str(busy)
     except InputError as mistake:
         return Ending.REFUSED, str(mistake)
+    except (OSError, MemoryError, RuntimeError) as error:
+        told = refusal(error)
+        if told is None:
+            raise
+        return Ending.DIED, told
     return Ending.DONE, ""
 
 

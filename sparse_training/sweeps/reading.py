@@ -209,6 +209,8 @@ def _values(name: str, content: Any) -> list[Any]:
 
 
 def _seeds(asked: Any) -> tuple[int, ...]:
-    if isinstance(asked, list) and asked and len(set(map(str, asked))) == len(asked):
-        return tuple(int(number("seeds", seed, at_least=0, integer=True)) for seed in asked)
+    if isinstance(asked, list) and asked:
+        seeds = tuple(int(number("seeds", seed, at_least=0, integer=True)) for seed in asked)
+        if len(set(seeds)) == len(seeds):
+            return seeds
     return tuple(range(int(number("seeds", asked, at_least=1, integer=True, hint="or a list of different seeds"))))

@@ -139,11 +139,13 @@ def _difference(pair: tuple[list[float], list[float]] | None, always: bool, comp
 def rows_of(comparisons: Sequence[Comparison], header: Record, against: str | None = None) -> list[Row]:
     """Rows for people: means and differences with half the width of their 95 % intervals.
 
-    Whether an arm is better than the one it is compared with depends on the metric: lower losses and bits per byte are
-    better. Of a metric that is neither good nor bad, such as a count of flips, it is said whether the arm is above.
+    pairs: how many seeds are behind a difference, told where some arm has seeds that its partner lacks. Whether an arm
+    is better than the one it is compared with depends on the metric: lower losses and bits per byte are better. Of a
+    metric that is neither good nor bad, such as a count of flips, it is said whether the arm is above.
     """
     name = header["against"] if against is None else against
     fields = list(dict.fromkeys(field for each in comparisons for field in each.point))
+    unpaired = any(each.mean and each.difference and each.difference.n < each.mean.n for each in comparisons)
     rows = []
     for each in comparisons:
         row: Row = {"arm": each.arm, **{field: _plain(each.point.get(field)) for field in fields}}
@@ -152,6 +154,8 @@ def rows_of(comparisons: Sequence[Comparison], header: Record, against: str | No
             row["diverged"] = each.diverged
         if name:
             row |= {f"minus {name}": _text(each.difference, "+"), "p (Holm)": each.p}
+            if unpaired:
+                row["pairs"] = each.difference.n if each.difference else None
             row |= _judged(each.above, header["metric"], name)
         if name and header["margin"]:
             row[f"within ±{header['margin']:g}?"] = within(each.difference, header["margin"])
@@ -181,26 +185,43 @@ def within(difference: Interval | None, margin: float) -> str | None:
 
 
 def best_rows(comparisons: Sequence[Comparison], metric: str) -> list[Row]:
-    """For each arm the treatment with the best mean, and which of its settings lie at an edge of the grid.
+    """For each arm, and each preset of several, the treatment with the best mean and what lies at an edge of its grid.
 
-    The lowest mean of a loss or of bits per byte is the best, and the highest of any other metric.
+    The lowest mean of a loss or of bits per byte is the best, and the highest of any other metric. The mean is over the
+    n runs that have the metric; how many others of the treatment diverged stands beside it. A number is at the edge if
+    the arm has no run with a higher one, or none with a lower one; runs that diverged count.
     """
+    groups: dict[tuple[str, Any], list[Comparison]] = {}
+    for each in comparisons:
+        groups.setdefault((each.arm, each.point.get("preset")), []).append(each)
     rows = []
-    for arm in dict.fromkeys(each.arm for each in comparisons):
-        own = [each for each in comparisons if each.arm == arm and each.mean is not None]
-        if not own:
-            rows.append({"arm": arm, "best": "all diverged", "n": 0, metric: None, "at the edge": None})
-            continue
+    for (arm, preset), own in groups.items():
+        row: Row = {"arm": arm, **({} if preset is None else {"preset": preset})}
         sign = -1 if metric in LOWER_IS_BETTER else 1
-        best = max(own, key=lambda each: sign * each.mean.mean if each.mean else 0.0)
-        edges = []
-        for field, value in best.point.items():
-            tried = sorted({each.point[field] for each in own if isinstance(each.point[field], int | float)})
-            if len(tried) > 1 and value in (tried[0], tried[-1]):
-                edges.append(field)
-        row: Row = {"arm": arm, "best": label("", best.point).strip(" ()"), "n": len(best.numbers)}
-        rows.append(row | {metric: _text(best.mean), "at the edge": ", ".join(edges) or None})
+        best = max(own, key=lambda each: sign * each.mean.mean if each.mean else -math.inf)
+        diverged = best.diverged
+        if best.mean is None:
+            diverged = sum(each.diverged for each in own)
+            whole = diverged == sum(len(each.records) for each in own)
+            row |= {"best": "all diverged" if whole else "not measured", "n": 0, metric: None}
+        else:
+            point = {field: value for field, value in best.point.items() if field != "preset"}
+            row |= {"best": label("", point).strip(" ()"), "n": best.mean.n, metric: _text(best.mean)}
+        if any(each.diverged for each in comparisons):
+            row["diverged"] = diverged
+        edges = [field for field in best.point if best.mean and _at_edge(field, best, own)]
+        rows.append(row | {"at the edge": ", ".join(edges) or None})
     return rows
+
+
+def _at_edge(field: str, best: Comparison, own: Sequence[Comparison]) -> bool:
+    """Whether a setting of the best treatment is the first or the last of several numbers that were tried."""
+    values = {each.point[field] for each in own if _is_number(each.point[field])}
+    return len(values) > 1 and best.point[field] in (min(values), max(values))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def formatted(rows: Sequence[Row], form: str) -> str:

@@ -67,6 +67,7 @@ def test_all_cells_of_a_seed_come_before_the_next_seed(sweep: Callable[..., Swee
         ("sedes = 3", "unknown key sedes .* did you mean seeds?"),
         ("seeds = 0", "seeds=0"),
         ("seeds = [1, 1]", "seeds="),
+        ("seeds = [1, 1.0]", "seeds="),
         ("[arms]\na = {reparam = 'sign-im'}", "arm 'a': .*did you mean sign-in?"),
         ("[arms]\na = {optimizer.lrr = 1}", "arm 'a': unknown setting optimizer.lrr; did you mean lr?"),
         ("against = 'plian'\n[arms]\nplain = {}", "did you mean plain?"),

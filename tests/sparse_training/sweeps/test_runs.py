@@ -1,5 +1,6 @@
 """Runs of a sweep are those of `train`, bit for bit, and none is made twice, whoever and whatever is interrupted."""
 
+import errno
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -19,7 +21,7 @@ from sparse_training.runs.config import Config
 from sparse_training.runs.run import Run
 from sparse_training.sweeps import Ledger, Sweep
 from sparse_training.sweeps.addresses import changed
-from sparse_training.sweeps.job import without_places
+from sparse_training.sweeps.job import Ending, perform, without_places
 from sparse_training.sweeps.local import Local
 from sparse_training.sweeps.table import compare, formatted, header_of, rows_of
 from sparse_training.training.loop import train
@@ -197,6 +199,15 @@ def test_a_worker_that_dies_is_replaced_and_a_run_that_kills_it_is_given_up(swee
         assert made.run(executor)
     assert {made.jobs[0].address} == set(made.failed)
     assert len(made.finished()) == len(made.jobs) - 1
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device", "/file"), MemoryError()])
+def test_a_full_disk_ends_a_run_in_one_line(sweep: Make, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    monkeypatch.setattr("sparse_training.sweeps.job._record", Mock(side_effect=error))
+    ending, reason = perform(sweep().jobs[0])
+    assert ending is Ending.DIED
+    assert "No space left" in reason or "not enough memory" in reason
+    assert "\n" not in reason
 
 
 def test_the_settings_of_a_line_name_no_place_on_the_machine() -> None:

@@ -91,6 +91,57 @@ def test_the_best_of_a_grid_and_its_edges(ledger: Callable[..., Ledger]) -> None
     assert (rows["better"]["best"], rows["better"]["at the edge"]) == ("lr=0.4", "lr")
 
 
+def best_of(path: Path, runs: dict[float | bool, list[float | None]], **more: dict[float, str]) -> list[dict[str, Any]]:
+    """The best of one arm, by its learning rate; more: the preset of each."""
+    ledger = Ledger(path)
+    points = {lr: {"lr": lr} | {name: values[lr] for name, values in more.items()} for lr in runs}
+    treatments = [["arm", points[lr], f"arm{lr}"] for lr in runs]
+    usual = {"against": "", "metric": "test_accuracy", "margin": 0.0, "stop": "", "columns": {}}
+    ledger.append({"kind": "sweep", "sweep": "s", **usual, "treatments": treatments})
+    for lr, values in runs.items():
+        for seed, value in enumerate(values):
+            ledger.append(run_line("arm", lr, seed, value) | {"point": points[lr]})
+    return best_rows(compare(ledger), "test_accuracy")
+
+
+def test_the_best_says_how_many_runs_its_mean_is_of_and_how_many_diverged(tmp_path: Path) -> None:
+    (row,) = best_of(tmp_path / "some", {0.1: [80.0, 81.0, 82.0], 0.2: [90.0, None, 91.0]})
+    assert (row["best"], row["n"], row["diverged"]) == ("lr=0.2", 2, 1)
+    (row,) = best_of(tmp_path / "all", {0.1: [None], 0.2: [None, None]})
+    assert (row["best"], row["n"], row["diverged"]) == ("all diverged", 0, 3)
+    unmeasured = best_rows(compare(Ledger(tmp_path / "some"), metric="lambda_max"), "lambda_max")
+    assert unmeasured[0]["best"] == "not measured"
+
+
+def test_beyond_an_edge_nothing_was_tried_and_a_switch_has_none(tmp_path: Path) -> None:
+    (row,) = best_of(tmp_path / "rates", {0.1: [80.0], 0.2: [82.0], 0.4: [None]})
+    assert (row["best"], row["at the edge"]) == ("lr=0.2", None)
+    (row,) = best_of(tmp_path / "switch", {False: [80.0], True: [82.0]})
+    assert (row["best"], row["at the edge"]) == ("lr=True", None)
+
+
+def test_every_preset_has_its_own_best(tmp_path: Path) -> None:
+    presets = {0.1: "easy", 0.2: "easy", 0.3: "hard", 0.4: "hard"}
+    rows = best_of(tmp_path / "l", {0.1: [90.0], 0.2: [91.0], 0.3: [51.0], 0.4: [50.0]}, preset=presets)
+    assert [(row["preset"], row["best"]) for row in rows] == [("easy", "lr=0.2"), ("hard", "lr=0.3")]
+
+
+def test_a_difference_over_fewer_seeds_than_the_mean_says_over_how_many(ledger: Callable[..., Ledger]) -> None:
+    made = ledger()
+    rows = {(row["arm"], row["lr"]): row for row in rows_of(compare(made), header_of(made))}
+    assert (rows["better", 0.4]["n"], rows["better", 0.4]["pairs"]) == (3, 2)
+    assert (rows["better", 0.1]["n"], rows["better", 0.1]["pairs"], rows["plain", 0.1]["pairs"]) == (4, 4, None)
+    assert "pairs" not in rows_of([each for each in compare(made) if each.point["lr"] < 0.4], header_of(made))[0]
+
+
+def test_an_arm_without_a_run_is_named(ledger: Callable[..., Ledger], capsys: pytest.CaptureFixture[str]) -> None:
+    treatments = [[arm, {"lr": lr}, f"{arm}{lr}"] for arm, lr in (*ACCURACIES, ("late", 0.1))]
+    parser().execute(["sweep", "table", str(ledger(treatments=treatments).path)])
+    told = capsys.readouterr()
+    assert told.err == "the ledger has no run of late (lr=0.1)\n"
+    assert "late" not in told.out
+
+
 @pytest.mark.parametrize(
     ("metric", "question", "answer", "best"),
     [
