@@ -86,6 +86,7 @@ def _of_run(args: argparse.Namespace) -> None:
 
 def _of_checkpoints(args: argparse.Namespace) -> list[dict[str, Any]]:
     """One row a layer and one for all together: shares in percent of the weights that are active in both networks."""
+    from commons.checks import nearest, refuse
     from sparse_training.masks import Masks
     from sparse_training.signs import flips_by_layer
     from sparse_training.signs.compare import total
@@ -93,6 +94,9 @@ def _of_checkpoints(args: argparse.Namespace) -> list[dict[str, Any]]:
     weights, masks = zip(*(_checkpoint(path, args.model) for path in args.paths), strict=True)
     if args.masks is not None:
         masks = (Masks.load(args.masks),) * 2
+        foreign = next((name for name in masks[0] if name not in weights[0]), None)
+        if foreign is not None:
+            refuse("masks", foreign, "a weight that is compared", nearest(foreign, weights[0]))
     counts = flips_by_layer(*weights, *map(_whole, masks, weights))
     return [
         {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from commons.checks import nearest, refuse
+from commons.checks import InputError, nearest, refuse
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,17 @@ def flipped(before: Tensor, after: Tensor, active: Tensor | None = None) -> Tens
 
 
 def count_signs(before: Tensor, after: Tensor, active: Tensor | None = None) -> SignCounts:
-    """Count the signs of one layer; before, after and active are as in `flipped`."""
+    """Count the signs of one layer; before, after and active are as in `flipped`.
+
+    Raises:
+        InputError: An active weight is not a number, and so has no sign.
+    """
     product = torch.sign(before) * torch.sign(after)
     if active is None:
         active = torch.ones_like(product, dtype=torch.bool)
+    unknown = int(((before.isnan() | after.isnan()) & active).sum())  # torch.sign gives them 0
+    if unknown:
+        raise InputError(f"{unknown} of {int(active.sum())} active weights are not a number, and so have no sign")
     total, same, opposed = (int(n) for n in (active.sum(), (product > 0)[active].sum(), (product < 0)[active].sum()))
     return SignCounts(total, same, opposed, total - same - opposed)
 
@@ -76,17 +83,25 @@ def flips_by_layer(
     masks_after: the support of `after` where dynamic sparse training changed it; None means the same as masks.
 
     Raises:
-        InputError: A layer of `before` is missing from `after`, or its shapes differ.
+        InputError: A layer of `before` is missing from `after`, or its shapes differ; a mask is of no layer of
+            `before`, is missing or has another shape; an active weight is not a number.
     """
     end = masks if masks_after is None else masks_after
+    foreign = next((name for name in masks or () if name not in before), None)
+    if foreign is not None:
+        refuse("masks", foreign, "a layer of the network", nearest(foreign, before))
     counts = {}
     masked = {name: value for name, value in before.items() if masks is None or name in masks}
     for name in _same_layers(masked, after, "after"):
         first, second = before[name], after[name]
         active = torch.ones(first.shape, dtype=torch.bool)
-        for mask in (m[name] for m in (masks, end) if m is not None):
-            active = active & mask.to(active.device)
-        counts[name] = count_signs(first.cpu(), second.cpu(), active.cpu())
+        for argument, given in (("masks", masks), ("masks_after", end)):
+            if given is not None:
+                active = active & _mask_of(name, first.shape, argument, given).cpu()
+        try:
+            counts[name] = count_signs(first.cpu(), second.cpu(), active)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None
     return counts
 
 
@@ -103,6 +118,14 @@ def agreement(
 def total(counts: Iterable[SignCounts]) -> SignCounts:
     """Add the counts of all layers."""
     return sum(counts, start=SignCounts(0, 0, 0, 0))
+
+
+def _mask_of(name: str, shape: torch.Size, argument: str, masks: Mapping[str, Tensor]) -> Tensor:
+    if name not in masks:
+        refuse(argument, list(masks)[:4], f"masks with the layer {name}", nearest(name, masks))
+    if masks[name].shape != shape:
+        refuse(f"{argument}[{name}]", tuple(masks[name].shape), f"of the shape {tuple(shape)} of the weight")
+    return masks[name]
 
 
 def _same_layers(before: Mapping[str, Tensor], after: Mapping[str, Tensor], argument: str) -> list[str]:

@@ -56,14 +56,25 @@ def pack_bits(bits: Tensor) -> Tensor:
 
 
 def pack_signs(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> bytes:
-    """Pack weights and boolean masks by layer into the planes of one frame; a layer without a mask is all active."""
-    planes = []
+    """Pack weights and boolean masks by layer into the planes of one frame; a layer without a mask is all active.
+
+    Raises:
+        InputError: an active weight is not a number, and so has no sign.
+    """
+    planes, unknown = [], {}
     for name, weight in weights.items():
         theta = weight.detach().flatten()
         bits = torch.stack((theta < 0, theta == 0))
+        unknown[name] = theta.isnan()
         if masks is not None and name in masks:
-            bits |= ~masks[name].to(theta.device).flatten()
+            active = masks[name].to(theta.device).flatten()
+            bits |= ~active
+            unknown[name] &= active
+        unknown[name] = unknown[name].any()
         planes.append(pack_bits(bits).flatten())
+    if planes and torch.stack(list(unknown.values())).any():
+        name = next(name for name, found in unknown.items() if found)
+        raise InputError(f"an active weight of {name} is not a number, and so has no sign")
     return torch.cat(planes).cpu().numpy().tobytes() if planes else b""
 
 
