@@ -29,7 +29,7 @@ class Interval:
 
     def signed(self, unit: str, digits: int = 2) -> str:
         """The interval of a difference as text, such as `+1.20 ± 0.40 points (n=5)`."""
-        return f"{self.mean:+.{digits}f} ± {(self.high - self.low) / 2:.{digits}f} {unit} (n={self.n})"
+        return f"{self.mean:+z.{digits}f} ± {(self.high - self.low) / 2:.{digits}f} {unit} (n={self.n})"
 
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:

@@ -111,9 +111,9 @@ def _of_rung(rung: Rung, arms: Arms) -> list[Finding]:
         Finding(claims.GAIN, f"CIFAR-10, ResNet-20: {before} → {after}", (gain(UNIFORM, PLAIN),)),
         Finding(claims.LAYERED, "Theorem 5.2", (gain(rung.layered, PLAIN),)),
         Finding(claims.GEOMETRY, "–", (gain(rung.layered, f"layer rates at the speeds of {rung.layered}"),)),
-        Finding(claims.UNIFORM, "in words", (_opposed(gain(rung.layered, UNIFORM)),)),
+        Finding(claims.UNIFORM, claims.IN_WORDS, (_opposed(gain(rung.layered, UNIFORM)),)),
         *_flip_findings(rung, arms),
-        Finding(claims.INITIALIZED, "hoped for", (_recovered(rung, arms, rung.found, base),)),
+        Finding(claims.INITIALIZED, "as a hope, in words", (_recovered(rung, arms, rung.found, base),)),
     ]
     if rung.dense:
         recovered = (_recovered(rung, arms, TRUE, base),)
@@ -122,9 +122,9 @@ def _of_rung(rung: Rung, arms: Arms) -> list[Finding]:
     if rung.unreset:
         turned, plain = (arms.measure(arm, TURNED) for arm in (rung.layered, PLAIN))
         found += [
-            Finding(claims.RESET, "in words", (gain(rung.layered, rung.unreset),)),
+            Finding(claims.RESET, claims.IN_WORDS, (gain(rung.layered, rung.unreset),)),
             Finding(claims.TURNS, "Theorem 5.2", (_more(rung, turned, plain, "output weights a network"),)),
-            Finding(claims.FLATTER, "in words", (_flatter(rung, arms),)),
+            Finding(claims.FLATTER, claims.IN_WORDS, (_flatter(rung, arms),)),
         ]
     return found
 
@@ -154,9 +154,9 @@ def _flip_findings(rung: Rung, arms: Arms) -> list[Finding]:
     ahead = {arm: own[-1] - np.mean(own[:-1], axis=0) for arm, own in shares.items()}
     zero = np.zeros_like(ahead[UNIFORM])
     return [
-        Finding(claims.MORE, "in words", (_more(rung, total[UNIFORM], total[PLAIN], "% of weights"),)),
-        Finding(claims.OUTPUT, "in words", (_more(rung, ahead[UNIFORM], zero, "% of weights"),)),
-        Finding(claims.AHEAD, "in words", (_more(rung, ahead[UNIFORM], ahead[PLAIN], "% of weights"),)),
+        Finding(claims.MORE, claims.IN_WORDS, (_more(rung, total[UNIFORM], total[PLAIN], "% of weights"),)),
+        Finding(claims.OUTPUT, claims.IN_WORDS, (_more(rung, ahead[UNIFORM], zero, "% of weights"),)),
+        Finding(claims.AHEAD, claims.IN_WORDS, (_more(rung, ahead[UNIFORM], ahead[PLAIN], "% of weights"),)),
     ]
 
 

@@ -14,6 +14,8 @@ from commons.verdicts import Verdict, gains
 
 LADDER = ("single neuron", "neurons", "three-layer", "digits-hard", "digits, mlp", "digits, cnn")
 
+IN_WORDS = "in words, without a number"  # how a claim was published
+
 LOSES = "sparse training from scratch loses to dense training"
 RECOVERS = "learned mask and signs recover the baseline"
 MAGNITUDES = "learned mask and magnitudes, random signs, do not"

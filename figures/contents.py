@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from figures import shown
 from figures.language import Language
 from figures.published import TABLES
 from figures.report import (
@@ -57,6 +58,16 @@ EVIDENCE = {
     "": Evidence("", "networks-summary", "python -m sparse_training train --preset digits-{model}"),
 }
 PROBLEMS = {"neurons": "eight neurons", "three-layer": "three layers", "digits-hard": "digits made hard"}
+OF_PROBLEMS = {
+    "neurons": "A student of eight neurons has the mask of its teacher and learns by gradient descent on the population"
+    " loss, from random weights and random signs.",
+    "three-layer": "A student of three layers has the mask of its teacher and learns by SGD on fresh samples, from"
+    " random weights and random signs.",
+    "digits-hard": "Networks that keep 10 % of a small mlp's weights learn digits from 1,000 images, each seed with a"
+    " split of its own. The gap is the one between plain and dense training.",
+}
+RELATIVE = " Relative loss is the loss at the end over that of a network that answers 0, and the gap is the one between"
+RELATIVE += " plain training and true signs."
 
 
 def evidence_of(row: Mapping[str, Any]) -> Evidence:
@@ -133,15 +144,16 @@ def _measured(figures: Path, settings: Mapping[str, Any], tables: Mapping[str, R
         "theorems",
         figures / "theorems.svg",
         f"Where gradient flow of one neuron ends, from {starts:,} starts (a₀, w₀) each. Percentages: the share of each"
-        " quadrant that recovers the teacher. Black line: the exact separatrix; integration and exact basin agree on"
-        f" {agreement:.4%} of the starts farther than 1e-6 from it. Hatched: stuck. Arrows: direction of the flow.",
+        " quadrant that recovers the teacher. Thick line: the exact separatrix; integration and exact basin agree on"
+        f" {100 * agreement:.6g} % of the starts farther than 10⁻⁶ from it. Hatched: stuck. Arrows: direction of the"
+        " flow.",
         "python -m figures theorems",
     )
     return [
         Section(
             "Phase diagrams",
             figures=[theorems],
-            tables=[Table("phase", "Share of starts that recover, by quadrant", for_people(tables["phase"]))],
+            tables=[Table("phase", "Share of starts that recover, by quadrant", shown.phases(tables["phase"]))],
         ),
         Section(
             "Geometry and speed",
@@ -157,12 +169,16 @@ def _measured(figures: Path, settings: Mapping[str, Any], tables: Mapping[str, R
             "Training from scratch at 90 % sparsity",
             figures=drawn("flips", f"share of active weights whose sign flipped, mean and 95 % interval over {seeds}."),
             tables=[
-                Table("networks-summary", f"Mean ± 95 % interval over {seeds}", tables["networks-summary"]),
+                Table(
+                    "networks-summary",
+                    f"Mean ± 95 % interval over {seeds}",
+                    shown.summaries(tables["networks-summary"]),
+                ),
                 Table(
                     "fates-summary",
                     "Flips by the magnitude that a weight began with: raw ones, those of weights that are not small at"
                     " either end, and those that have kept their new sign for half of training",
-                    tables["fates-summary"],
+                    shown.summaries(tables["fates-summary"]),
                     folded=True,
                 ),
             ],
@@ -173,7 +189,13 @@ def _measured(figures: Path, settings: Mapping[str, Any], tables: Mapping[str, R
             " the mlp's weights, 5 % of the cnn's. At 10 % every start of digits does equally well.",
             figures=drawn("transplant", f"test accuracy of each start, {seeds} (dots), and its paired difference from"
                           " the source, with 95 % intervals."),
-            tables=[Table("transplant-summary", f"Mean ± 95 % interval over {seeds}", tables["transplant-summary"])],
+            tables=[
+                Table(
+                    "transplant-summary",
+                    f"Mean ± 95 % interval over {seeds}",
+                    shown.summaries(tables["transplant-summary"]),
+                )
+            ],
         ),
         Section(
             "Maximum Hessian eigenvalue",
@@ -187,18 +209,21 @@ def _measured(figures: Path, settings: Mapping[str, Any], tables: Mapping[str, R
 
 def _problem(rung: int, name: str, rows: Rows) -> Section:
     """A problem's arms beside plain; problems/problem-NAME.md has all of its tables."""
-    table = Table(f"problem-{name}", f"problems/problem-{name}.md has the rest", rows)
-    return Section(f"Rung {rung}: {PROBLEMS[name]}", tables=[table])
-
-
-def for_people(rows: Rows) -> Rows:
-    """Rows of phase diagrams with the flows' parameters as they are written for people."""
-    return [{**row, "flow": str(row["flow"]).replace("beta_", "β_")} for row in rows]
+    found = shown.arms(rows)
+    metric = list(found[0])[2]
+    title = (
+        f"The {metric} of each arm and its difference from plain, seed by seed, with 95 % intervals; less is better."
+        f" p after Holm's correction. All columns and further tables: problems/problem-{name}.md"
+    )
+    text = OF_PROBLEMS[name] + (RELATIVE if metric == "relative loss" else "")
+    text += " Learning rates were tuned for each arm on other seeds."
+    return Section(f"Rung {rung}: {PROBLEMS[name]}", text, tables=[Table(f"problem-{name}", title, found)])
 
 
 def _published() -> Section:
     tables = [
-        Table(f"published-{i}", f"{table.title}. {table.source}", table.as_rows()) for i, table in enumerate(TABLES)
+        Table(f"published-{i}", f"{table.title}. {table.source}", shown.published(table))
+        for i, table in enumerate(TABLES)
     ]
     return Section("Published numbers", "Top-1 accuracy in percent, as the papers give it.", tables=tables)
 

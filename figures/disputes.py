@@ -8,7 +8,7 @@ import numpy as np
 from commons.statistics import mean_interval, paired_interval
 from commons.verdicts import Verdict, above
 from figures.bench import Arms
-from figures.claims import Answer, Finding, gain_of, needed
+from figures.claims import IN_WORDS, Answer, Finding, gain_of, needed
 from figures.experiments import LEARNED_REST, Trained
 from figures.findings import MARGIN, by_seed
 
@@ -53,15 +53,15 @@ def flips_finding(rows: Sequence[Row]) -> Finding:
         early = f"{np.mean([row[EARLY_FLIPS] for row in plain]):.1f} flip within ten epochs"
         measured = f"{kept} % never flip; {', '.join(texts)}; {early}"
         answers.append(Answer(f"digits, {model}", measured, above(kept, 50.0)))
-    return Finding(LOCKED, "the paper: many flip in the first ten epochs", tuple(answers))
+    return Finding(LOCKED, "Sign-In's paper says that many flip in the first ten epochs", tuple(answers))
 
 
 def normalization_finding(starts: Sequence[Mapping[str, Any]], signs: str) -> Finding:
     """Whether keeping the learned normalization adds to the start with final signs; only the cnn has one."""
     if not any(row["source"] == "cnn" for row in starts):
-        return Finding(NORMALIZED, "yes")
+        return Finding(NORMALIZED, IN_WORDS)
     kept, drawn = (by_seed(starts, "accuracy", source="cnn", start=start) for start in (LEARNED_REST, signs))
-    return Finding(NORMALIZED, "yes", (gain_of("digits, cnn", kept, drawn, "points", MARGIN),))
+    return Finding(NORMALIZED, IN_WORDS, (gain_of("digits, cnn", kept, drawn, "points", MARGIN),))
 
 
 def permutation_finding(arms: Arms) -> Finding:
@@ -72,4 +72,4 @@ def permutation_finding(arms: Arms) -> Finding:
     measured = f"{lost.signed('points lost')}, {paired_interval(other, matched).signed('won back')}"
     # where nothing is lost there is nothing to explain
     verdict = above(excess) if lost.low > 0 else Verdict.NOT_RESOLVED
-    return Finding(PERMUTED, "much of it", (Answer("digits-hard", measured, verdict, needed(more)),))
+    return Finding(PERMUTED, "in words: much of it", (Answer("digits-hard", measured, verdict, needed(more)),))

@@ -127,14 +127,17 @@ def geometry_finding(shares: Sequence[Row]) -> Finding:
     recovered = {row["flow"]: row["own speeds, exact"] for row in shares}
     sign_in, rates = (next(v for k, v in recovered.items() if k.startswith(name)) for name in ("Sign-In, β_a", "layer"))
     verdict = Verdict.AGREES if sign_in > rates else Verdict.DISAGREES
-    measured = f"of random starts a < 0 < w recover {sign_in:.1%} with Sign-In (1, 0.25), {rates:.1%} with layer rates"
+    measured = (
+        f"of random starts a < 0 < w recover {100 * sign_in:.1f} % with Sign-In (1, 0.25), {100 * rates:.1f} % with"
+    )
+    measured += " layer rates"
     return Finding(claims.GEOMETRY, "–", (Answer("single neuron", measured, verdict),))
 
 
 def _counted(claim: str, published: str, as_claimed: int, starts: int) -> Finding:
     """A claim about every start of a grid. The count is exact and the grid is not drawn, so it has no interval."""
-    share = f" ({as_claimed / starts:.2%})" if starts else ""
-    measured = f"{as_claimed} of {starts} starts of the grid{share}"
+    share = f" ({100 * as_claimed / starts:.2f} %)" if starts else ""
+    measured = f"{as_claimed:,} of {starts:,} starts of the grid{share}"
     return Finding(claim, published, (Answer("single neuron", measured, every(as_claimed, starts)),))
 
 
@@ -166,7 +169,9 @@ def _arm_findings(model: str, networks: Sequence[Row], flips: Sequence[Row]) -> 
     def held(claim: str, first: list[float], second: list[float], unit: str, judge: Judge, note: str = "") -> Finding:
         difference = paired_interval(first, second)
         missing = needed(np.subtract(first, second))
-        return Finding(claim, "in words", (Answer(rung, difference.signed(unit) + note, judge(difference), missing),))
+        return Finding(
+            claim, claims.IN_WORDS, (Answer(rung, difference.signed(unit) + note, judge(difference), missing),)
+        )
 
     before, after = (RANDOM_MASK.value(f"CIFAR-10, ResNet-20, {arm}", "90 %") for arm in ("random", "random + Sign-In"))
     own, plain = ([row for row in flips if (row["model"], row["arm"]) == (model, arm)] for arm in ("sign-in", "random"))

@@ -31,8 +31,8 @@ LEDGER, BASELINES, SAMPLES = "text-gpt.jsonl", "text-baselines.csv", "text-gpt-s
 METRIC = "bits_per_byte"
 MAKE = f"python -m sparse_training sweep campaigns/text-gpt-brief.toml --ledger results/{LEDGER} --out runs/text-gpt"
 ABSENT = f"""\
-These networks take hours, so they are not trained here. The ledger of their runs, results/{LEDGER}, comes with the \
-repository, and the folder that --results names does not have it. This command makes it:"""
+These networks take hours, so they are not trained here, and the folder of kept results does not have the ledger of \
+their runs, {LEDGER}. This command makes it:"""
 WORDS = {
     Verdict.AGREES: "hold here",
     Verdict.DISAGREES: "do not",

@@ -162,7 +162,7 @@ def findings_of(runs: Runs) -> list[Finding]:
     final = "final signs + learned mask"
     return [
         _won(runs, claims.LOSES, "–", DENSE, PLAIN),
-        _won(runs, TO_SPARSE, "in words", ACDC, PLAIN),
+        _won(runs, TO_SPARSE, claims.IN_WORDS, ACDC, PLAIN),
         _won(runs, claims.SIGNS, sign_alignment(final, "random init + learned mask"), FINAL, RANDOM),
         *_recoveries(runs),
         *(_won(runs, BETTER, f"CIFAR-10, ResNet-20: {before} → {after}", arm, PLAIN) for arm in runs.sign_ins),
@@ -223,7 +223,7 @@ def _held(
 ) -> Finding:
     """Whether the first values, which are of `arm`, exceed the second, or for `less` stay under them."""
     if not pair[0]:
-        return Finding(claim, "in words")
+        return Finding(claim, claims.IN_WORDS)
     difference, missing = paired_interval(*pair), needed(np.subtract(*pair))
     verdict = below(difference) if less else above(difference)
-    return Finding(claim, "in words", (Answer(_rung(runs, arm), difference.signed(unit), verdict, missing),))
+    return Finding(claim, claims.IN_WORDS, (Answer(_rung(runs, arm), difference.signed(unit), verdict, missing),))

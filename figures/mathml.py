@@ -28,6 +28,8 @@ BREAK_BEFORE = (
     *(rf"\{name}" for name in ("ge", "le", "ne", "to", "leftarrow", "ll", "gg")),
 )
 FUNCTIONS = ("sin", "cos", "sinh", "cosh", "tanh", "ln", "exp")
+NO_BREAK = "\u00a0"
+BESIDE = re.compile(r" [<>=±] (?=\S)|(?<=\d) %")
 RELATIONS = {"==": "=", "<": "<", ">": ">", "<=": "≤", ">=": "≥"}
 
 
@@ -38,8 +40,12 @@ def prose(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Text such as "S_w(w₀) > −β_a" as HTML: the indices of single letters set low, and a minus that is one."""
-    low = re.sub(r"(?<![^\W_])([^\W\d_])_(\w+)", r"\1<sub>\2</sub>", html.escape(text))
+    """Text such as "S_w(w₀) > −β_a" as HTML: the indices of single letters set low, and a minus that is one.
+
+    No line is broken beside the sign of a short relation, nor between a number and what belongs to it.
+    """
+    whole = BESIDE.sub(lambda found: found[0].replace(" ", NO_BREAK), text)
+    low = re.sub(r"(?<![^\W_])([^\W\d_])_(\w+)", r"\1<sub>\2</sub>", html.escape(whole))
     return re.sub(r"(?<![\w.-])-(?=\d)", "−", low)
 
 

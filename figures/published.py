@@ -83,4 +83,5 @@ TABLES = (RANDOM_MASK, SIGN_ALIGNMENT, IMAGENET_METHODS)
 
 def sign_alignment(start: str, reference: str = "baseline (the method itself)") -> str:
     """What the paper gives for AC/DC: a start beside another."""
-    return f"AC/DC: {SIGN_ALIGNMENT.value(start, 'AC/DC')} against {SIGN_ALIGNMENT.value(reference, 'AC/DC')}"
+    own, other = (SIGN_ALIGNMENT.value(row, "AC/DC") for row in (start, reference))
+    return f"AC/DC: {own:.2f} against {other:.2f}"

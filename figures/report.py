@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from commons.files import write_text
-from commons.tables import cell, numeric
+from commons.tables import cell
 from commons.verdicts import Verdict
 from figures.inline_svg import inlined
 from figures.joined import joined
@@ -16,12 +16,16 @@ from figures.mathml import command, plain
 from figures.tables import Rows
 
 MARKS = {Verdict.AGREES: "✓", Verdict.DISAGREES: "✕", Verdict.NOT_RESOLVED: "?", Verdict.NOT_TESTED: "–"}
-WIDE = 4  # columns from which a table may need to scroll
+WIDE = 7  # columns above which a table is wider than the text
+NUMBER = re.compile(r"[−+-]?[\d.,]+(e-?\d+)?( %)?( ± [\d.]+)?|< [\d.]+|–|")  # what stands to the right
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure: its name, by which claims refer to it, the SVG file, a caption, and the command that draws it anew."""
+    """A figure: its name, by which claims refer to it, the SVG file, a caption, and the command that draws it anew.
+
+    Where the file's NAME-single.svg lies beside it, that one is for phones.
+    """
 
     name: str
     path: Path
@@ -114,7 +118,7 @@ def claims_table(rows: Rows, evidence: Sequence[Evidence], numbers: Numbers) -> 
 
     lines = [
         {
-            "claim": f"<span>{plain(str(row['claim']))}</span>{small(row['published'], 'Paper: ')}",
+            "claim": f"<span>{plain(str(row['claim']))}</span>{small(row['published'], 'Published: ')}",
             "verdict": badge(row["verdict"]),
             "measured": small(row.get("rung"))
             + plain(cell(row["measured"]))
@@ -129,15 +133,18 @@ def claims_table(rows: Rows, evidence: Sequence[Evidence], numbers: Numbers) -> 
 
 def html_table(rows: Rows) -> str:
     """Rows, all with the keys of the first, as a table whose texts are escaped; on a phone each row is a card."""
-    numbers = {key for key, right in zip(rows[0], numeric(rows), strict=True) if right}
-    return _table([{key: plain(cell(value)) for key, value in row.items()} for row in rows], "", numbers)
+    texts = [{key: cell(value) for key, value in row.items()} for row in rows]
+    numbers = {key for key in rows[0] if all(NUMBER.fullmatch(row[key]) for row in texts)}
+    return _table([{key: plain(text) for key, text in row.items()} for row in texts], "", numbers)
 
 
 def _table(rows: Sequence[Mapping[str, str]], kind: str, numbers: set[str] | None = None) -> str:
     """Cells that are HTML already as a table. The roles keep its meaning where a phone shows cards."""
 
     def aligned(key: str, value: str = "") -> str:
-        kinds = ["number"] * (key in (numbers or ())) + ["empty"] * (value == "–")  # a card leaves out what is empty
+        kinds = ["number"] * (key in (numbers or ())) + ["empty"] * (
+            value in ("", "–")
+        )  # a card leaves out what is empty
         return f' class="{" ".join(kinds)}"' if kinds else ""
 
     heads = "".join(
@@ -171,21 +178,33 @@ def _section(section: Section, number: int, numbers: Numbers) -> str:
         count, caption = numbers.figures[picture.name], f"caption-{picture.name}"
         redraw = command(picture.command) if picture.command else ""
         parts.append(
-            f'<figure id="figure-{picture.name}"><div class="picture" tabindex="0" role="group"'
-            f' aria-labelledby="{caption}">{inlined(picture.path, picture.name, caption)}</div>\n'
+            f'<figure id="figure-{picture.name}">{_pictures(picture, caption)}\n'
             f'<figcaption><span id="{caption}"><b>Figure {count}.</b> {plain(picture.caption)}</span>'
             f" {redraw}</figcaption></figure>\n"
         )
     for table in section.tables:
         label, inside = f"Table {numbers.tables[table.name]}", html_table(table.rows)
         title = f"<b>{label}.</b> {plain(table.title)}"
-        if len(table.rows[0]) > WIDE:
-            inside = f'<div class="wide" tabindex="0" role="region" aria-label="{label}">{inside}</div>'
+        inside = f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">{inside}</div>'
+        kind = "table wide" if len(table.rows[0]) > WIDE else "table"
         if table.folded:
-            parts.append(f'<details id="table-{table.name}"><summary>{title}</summary>{inside}</details>\n')
+            parts.append(
+                f'<details class="{kind}" id="table-{table.name}"><summary>{title}</summary>{inside}</details>\n'
+            )
         else:
-            parts.append(f'<div class="table" id="table-{table.name}"><p class="caption">{title}</p>{inside}</div>\n')
+            parts.append(f'<div class="{kind}" id="table-{table.name}"><p class="caption">{title}</p>{inside}</div>\n')
     return "".join(parts) + "</section>\n"
+
+
+def _pictures(picture: Picture, caption: str) -> str:
+    """The picture, and the one for phones if there is one, of which the page shows one. caption: its id."""
+    narrow = picture.path.with_name(f"{picture.path.stem}-single.svg")
+    kinds = {"broad": picture.path, "narrow": narrow} if narrow.exists() else {"": picture.path}
+    return "".join(
+        f'<div class="picture {kind}" tabindex="0" role="group" aria-labelledby="{caption}">'
+        f"{inlined(path, f'{picture.name}-{kind}' if kind else picture.name, caption)}</div>"
+        for kind, path in kinds.items()
+    )
 
 
 def write_report(path: Path, title: str, introduction: str, sections: Sequence[Section]) -> None:

@@ -40,6 +40,8 @@ from figures.tables import Rows, read_table, write_table
 from figures.theorems import FLOWS, diagram_file, flows
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from dynamics import PhaseDiagram
     from dynamics.results import Sweep
 
@@ -50,12 +52,8 @@ TABLES = (
     *("fates", "fates-summary", "transplant", "transplant-summary"),
 )
 PROBLEMS = {"neurons": 512, "three-layer": 64, "digits-hard": 32}  # seeds
-PICTURES = [
-    "theorems",
-    *(f"phase-{diagram_file(name)}" for name in FLOWS),
-    "geometry",
-    *OF_MODELS,
-]
+IN_REPORT = ("theorems", "geometry", *OF_MODELS)
+PICTURES = [*IN_REPORT, *(f"phase-{diagram_file(name)}" for name in FLOWS)]
 TABLE_SUFFIXES, PICTURE_SUFFIXES = ("csv", "md", "tex"), ("png", "pdf", "svg")
 FILES = [
     *("proofs.json", "proofs.txt", "report.html", "explorer.html", SUMMARY),
@@ -64,6 +62,7 @@ FILES = [
     *(f"problems/problem-{name}.{suffix}" for name in PROBLEMS for suffix in ("md", "csv", "json")),
     *(f"tables/{name}.{suffix}" for name in TABLES for suffix in TABLE_SUFFIXES),
     *(f"figures/{name}.{suffix}" for name in PICTURES for suffix in PICTURE_SUFFIXES),
+    *(f"figures/{name}-single.svg" for name in IN_REPORT),
 ]
 
 
@@ -250,26 +249,33 @@ def _tabulate(
 
 
 def _draw(out: Path, diagrams: Diagrams, geometry: "Sweep") -> None:
-    """The pictures, those of networks from the tables that were written."""
+    """The pictures, those of networks from the tables that were written; those of the report for phones too."""
     from figures.geometry import geometry_figure
     from figures.phase_diagrams import phase_figure, theorems_figure
     from figures.style import paper_style, save_figure
 
     folder = out / "figures"
     folder.mkdir(exist_ok=True)
+    in_report: dict[str, Callable[[], Figure]] = {
+        "theorems": lambda: theorems_figure(list(diagrams.values())),
+        "geometry": lambda: geometry_figure(geometry),
+        **{name: partial(kept.draw, kept.found(out)) for name, kept in OF_MODELS.items()},
+    }
     with paper_style():
-        save_figure(theorems_figure(list(diagrams.values())), folder / "theorems")
+        for name, draw in in_report.items():
+            save_figure(draw(), folder / name)
         for name, diagram in diagrams.items():
             save_figure(phase_figure(diagram), folder / f"phase-{diagram_file(name)}")
-        save_figure(geometry_figure(geometry), folder / "geometry")
-        for name, kept in OF_MODELS.items():
-            save_figure(kept.draw(kept.found(out)), folder / name)
+    with paper_style("single"):
+        for name, draw in in_report.items():
+            save_figure(draw(), folder / f"{name}-single", ("svg",))
 
 
 def _files(language: Language) -> list[str]:
     """What `_keep` writes."""
     tables = [f"tables/{name}.{suffix}" for name in language.tables for suffix in TABLE_SUFFIXES]
-    return tables + [f"figures/{name}.{suffix}" for name in language.sweeps for suffix in PICTURE_SUFFIXES]
+    pictures = [f"figures/{name}.{suffix}" for name in language.sweeps for suffix in PICTURE_SUFFIXES]
+    return tables + pictures + [f"figures/{name}-single.svg" for name in language.sweeps]
 
 
 def _keep(out: Path, language: Language) -> None:
@@ -281,3 +287,6 @@ def _keep(out: Path, language: Language) -> None:
     with paper_style():
         for name, figure in language.drawn().items():
             save_figure(figure, out / "figures" / name)
+    with paper_style("single"):
+        for name, figure in language.drawn().items():
+            save_figure(figure, out / "figures" / f"{name}-single", ("svg",))

@@ -134,12 +134,12 @@ def paper_style(column: str = "") -> Iterator[None]:
 FORMATS = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None, "Creator": None}}
 
 
-def save_figure(figure: "Figure", stem: Path) -> tuple[Path, ...]:
+def save_figure(figure: "Figure", stem: Path, formats: Sequence[str] = tuple(FORMATS)) -> tuple[Path, ...]:
     """Write stem.png, .pdf and .svg, whole or not at all; the same figure gives the same bytes. Returns them."""
     import matplotlib as mpl
 
-    paths = tuple(stem.with_name(f"{stem.name}.{kind}") for kind in FORMATS)
+    paths = tuple(stem.with_name(f"{stem.name}.{kind}") for kind in formats)
     with mpl.rc_context({"svg.hashsalt": "sign-in-lottery"}):  # else the names of an SVG's parts are random
-        for path, metadata in zip(paths, FORMATS.values(), strict=True):
-            write_whole(path, partial(figure.savefig, metadata=metadata))
+        for path, kind in zip(paths, formats, strict=True):
+            write_whole(path, partial(figure.savefig, metadata=FORMATS[kind]))
     return paths

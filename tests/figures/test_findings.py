@@ -66,7 +66,7 @@ def test_every_statement_of_the_transplant_stands_beside_what_was_published() ->
 def test_an_exact_count_on_a_grid_has_no_interval() -> None:
     standard, sign_in = phase_diagram(theory.Standard(), grid=16), phase_diagram(theory.SignIn(1.0, 0.25), grid=16)
     found = theory_findings({"standard": standard, "Sign-In, beta_a > beta_w": sign_in})
-    assert found[0].deciding.measured == "32 of 32 starts of the grid (100.00%)"
+    assert found[0].deciding.measured == "32 of 32 starts of the grid (100.00 %)"
     assert [finding.verdict for finding in found] == [
         Verdict.AGREES,
         Verdict.DISAGREES,

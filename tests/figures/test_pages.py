@@ -77,6 +77,21 @@ def test_on_a_phone_a_row_is_a_card_and_a_figure_follows_the_theme(pages: dict[s
     assert tab.evaluate("getComputedStyle(document.querySelector('.claims tr td')).display") == "table-cell"
 
 
+def test_a_phone_shows_the_figure_that_fits_it_and_leaves_out_empty_cells(pages: dict[str, Path], tab: Page) -> None:
+    tab.open(pages["report"])
+    shown = "[...document.querySelectorAll('#figure-theorems .picture')].map(each => each.checkVisibility())"
+    cut = "[...document.querySelectorAll('.picture')].filter(each => each.scrollWidth > each.clientWidth).length"
+    empty = (
+        "[...document.querySelectorAll('td')].filter(each => each.checkVisibility() && !/[^–\\s]/.test(each.innerText))"
+    )
+    tab.look(1280)
+    assert tab.evaluate(shown) == [True, False]
+    tab.look(360)
+    assert tab.evaluate(shown) == [False, True]
+    assert tab.evaluate(cut) == 0
+    assert tab.evaluate(f"{empty}.length") == 0
+
+
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The source of axe-core, from npm; the test is skipped where that cannot be had."""

@@ -81,7 +81,7 @@ def test_texts_are_escaped_and_figures_and_tables_numbered(tmp_path: Path) -> No
     page = (tmp_path / "report.html").read_text()
     assert Numbers.of(sections) == Numbers({"one": 1, "two": 2}, {"t": 1})
     assert not re.search(r"<[ius]>", page)
-    assert "a &lt; b | c &amp; d" in page
+    assert "a\u00a0&lt;\u00a0b | c &amp; d" in page
     assert "Figure 2." in page
     parts = Parts(page)
     assert len(set(parts.ids)) == len(parts.ids)  # the same picture twice, with names of its own each time
@@ -122,3 +122,7 @@ def test_csv_keeps_what_markdown_rounds(tmp_path: Path) -> None:
         assert float(next(csv.DictReader(file))["measured"]) == 0.123456789
     assert (tmp_path / "t.md").read_text() == aligned(ROWS)
     assert "0.1235" in aligned(ROWS)
+
+
+def test_no_line_is_broken_beside_the_sign_of_a_relation() -> None:
+    assert plain("from a < 0 < w, 90 % of it") == "from a\u00a0&lt;\u00a00\u00a0&lt;\u00a0w, 90\u00a0% of it"
