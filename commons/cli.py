@@ -19,7 +19,7 @@ import shlex
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from itertools import takewhile
 from typing import IO, TYPE_CHECKING, Any, NoReturn, cast
@@ -212,8 +212,17 @@ def progress() -> "Progress":
     return Shown(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Within the block, `progress` with one line, called `what`; yields report(done, of), which sets its count."""
+    with progress() as bars:
+        task = bars.add_task(what, total=None)
+        yield lambda done, of: bars.update(task, completed=done, total=of)
+
+
 def wrote(*files: object, then: Sequence[object] = ()) -> None:
-    """Say what a command has written and which command looks at it; then: the words of that command."""
-    print(f"wrote {', '.join(map(str, files))}")
+    """Say what a command has written, if anything, and which one looks at it or goes on; then: that one's words."""
+    if files:
+        print(f"wrote {', '.join(map(str, files))}")
     if then:
         print(f"next  {shlex.join(['python', '-m', *map(str, then)])}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commons import InputError, number, refuse
-from commons.cli import Parser, progress, wrote
+from commons.cli import Parser, counting, wrote
 from commons.files import output_directory
 from theory.flows import FLOWS, Flow, parameters
 
@@ -171,7 +171,8 @@ def run_geometry(args: argparse.Namespace) -> int:
 
     out = _checked(args.out)
     torch.set_num_threads(1)  # the batches are small: threads would mostly wait for each other
-    sweep = geometry(beta_a=args.beta_a, beta_w=args.beta_w, count=args.starts, seed=args.seed)
+    with counting("geometry") as report:
+        sweep = geometry(beta_a=args.beta_a, beta_w=args.beta_w, count=args.starts, seed=args.seed, report=report)
     sweep.save(out)
     for law in ("balanced", "Gaussian"):
         print(f"share of {law} starts a < 0 < w of scale 1 that recovers\n\n{aligned(table(sweep, law))}")
@@ -184,8 +185,7 @@ def _diagram(args: argparse.Namespace, flow: Flow, out: Path) -> "PhaseDiagram":
     """The diagram of a flow by the options of `_grid_options`, saved in a file."""
     from dynamics.phase import alone, phase_diagram
 
-    with alone(out) as parts, progress() as bars:
-        task = bars.add_task(flow.label, total=None)
+    with alone(out) as parts, counting(flow.label) as report:
         diagram = phase_diagram(
             flow,
             grid=args.grid,
@@ -195,7 +195,7 @@ def _diagram(args: argparse.Namespace, flow: Flow, out: Path) -> "PhaseDiagram":
             device=args.device,
             refine=args.refine,
             parts=None if args.refine else parts,
-            report=lambda done, of: bars.update(task, completed=done, total=of),
+            report=report,
         )
         diagram.save(out)
         for part in parts.glob("rows-*.npz"):
@@ -217,7 +217,8 @@ def run_sweep(args: argparse.Namespace) -> int:
         given["over"] = args.over
     if hasattr(args, "flow"):
         given["flow"] = flow_of(args)
-    sweep = getattr(sweeps, args.sweep)(seed=args.seed, **given)
+    with counting(args.sweep) as report:
+        sweep = getattr(sweeps, args.sweep)(seed=args.seed, report=report, **given)
     sweep.save(out)
     least, most = np.nanmin(sweep.rate), np.nanmax(sweep.rate)
     print(f"{sweep.title}: {least:.3f} to {most:.3f} over {sweep.x_name} x {sweep.y_name}")

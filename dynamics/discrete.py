@@ -10,12 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from commons import broadcast, number, refuse
 from dynamics.outcome import Outcome
+from dynamics.results import Report
 from dynamics.rules import Adam, HeavyBall, Rule
 from theory import reset
 from theory.flows import Flow, SignIn, SignInSignDescent, Standard
 from theory.neuron import A, W, loss_negative, loss_positive
 
 BOUND = 1e6
+STEPS_A_REPORT = 16
 Slopes = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -24,6 +26,7 @@ class Recipe:
     """How steps are taken, and from when on aw counts as 1; the fields are arguments of `gradient_descent`.
 
     rule(weights): what turns the slopes of weights into a direction.
+    report(done, of): called now and then, with steps.
     """
 
     flow: Flow
@@ -31,6 +34,7 @@ class Recipe:
     rule: Callable[[list[torch.Tensor]], Rule]
     decoupled: bool
     tolerance: float
+    report: Report | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ def gradient_descent(
     decoupled: bool = False,
     reset_every: ArrayLike = 0,
     tolerance: float = 0.1,
+    report: Report | None = None,
 ) -> Descent:
     """Take steps of gradient descent on the population loss, θ ← θ − lr(∇L + λθ), also with heavy-ball momentum.
 
@@ -70,12 +75,15 @@ def gradient_descent(
     decoupled: decay the weights by θ ← (1 − lr·λ)θ beside the step, as AdamW does.
     reset_every: the steps between resets of the factors to their β, 0 for never. A reset also empties the momentum.
     tolerance: how far from 1 aw may be to count as recovered.
+    report(done, of): called now and then, with steps.
 
     Raises:
         InputError: a value that is not finite or out of its range; a flow without a discrete form here.
     """
     columns = broadcast(a0=a0, w0=w0, lr=lr, weight_decay=weight_decay, reset_every=reset_every)
-    recipe = Recipe(flow or Standard(), steps, lambda weights: HeavyBall(weights, momentum), decoupled, tolerance)
+    recipe = Recipe(
+        flow or Standard(), steps, lambda weights: HeavyBall(weights, momentum), decoupled, tolerance, report
+    )
     return _descend(columns, _population, recipe)
 
 
@@ -91,6 +99,7 @@ def adam(
     weight_decay: ArrayLike = 0.0,
     reset_every: ArrayLike = 0,
     tolerance: float = 0.1,
+    report: Report | None = None,
 ) -> Descent:
     """Take steps of AdamW on the population loss.
 
@@ -106,7 +115,7 @@ def adam(
     if (small < 0).any():
         refuse("eps", float(small.min()), "at least 0")
     each = torch.as_tensor(small.ravel())
-    recipe = Recipe(flow or Standard(), steps, lambda weights: Adam(weights, betas, each), True, tolerance)
+    recipe = Recipe(flow or Standard(), steps, lambda weights: Adam(weights, betas, each), True, tolerance, report)
     return _descend(columns, _population, recipe)
 
 
@@ -130,6 +139,7 @@ def sgd(
     decoupled: bool = False,
     reset_every: ArrayLike = 0,
     tolerance: float = 0.1,
+    report: Report | None = None,
 ) -> Descent:
     """Take steps of SGD: in each step every start draws `batch` fresh inputs x ~ N(0, 1) with noisy labels.
 
@@ -154,7 +164,9 @@ def sgd(
         noise = torch.randn(count, generator=generator, dtype=torch.float64) * spread
         return up, down, noise * (up / batch).sqrt(), -noise * (down / batch).sqrt()
 
-    recipe = Recipe(flow or Standard(), steps, lambda weights: HeavyBall(weights, momentum), decoupled, tolerance)
+    recipe = Recipe(
+        flow or Standard(), steps, lambda weights: HeavyBall(weights, momentum), decoupled, tolerance, report
+    )
     return _descend(columns, sides, recipe)
 
 
@@ -192,6 +204,8 @@ def _descend(
             weights = [torch.where(now, new, old) for new, old in zip(fresh, weights, strict=True)]
             for i in range(len(weights)):
                 rule.forget(i, now)
+        if recipe.report is not None and (count % STEPS_A_REPORT == 0 or count == steps):
+            recipe.report(count, steps)
     a, w = form.read(weights)
     betas = form.betas(weights)
     arrays = [x.numpy().reshape(shape) for x in (_outcome(a, w, recipe.tolerance), a, w, *betas)]

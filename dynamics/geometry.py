@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commons import number
-from dynamics.results import Sweep
+from dynamics.results import Report, Sweep
 from dynamics.sweeps import Axis, swept
 from dynamics.trajectories import integrate
 from theory import recovers
@@ -48,19 +48,29 @@ def starts(law: str, scale: float, count: int, seed: int) -> tuple[Array, Array]
 
 
 def geometry(
-    *, beta_a: float = 1.0, beta_w: float = 0.25, count: int = 256, scales: Array | None = None, seed: int = 0
+    *,
+    beta_a: float = 1.0,
+    beta_w: float = 0.25,
+    count: int = 256,
+    scales: Array | None = None,
+    seed: int = 0,
+    report: Report | None = None,
 ) -> Sweep:
     """The share of random starts a < 0 < w that each flow of `flows_at` recovers, over their scale.
 
     The y of the sweep numbers each law of the starts, flow and kind of speeds: settings["y_labels"] names them, and
     settings["exact"] has the same shares by the exact basins. Balanced starts on the separatrix end in the saddle.
+
+    report(done, of): called after each share.
     """
     number("starts", count, at_least=1, integer=True)
     number("seed", seed, at_least=0, integer=True)
     sizes = np.array(SCALES) if scales is None else scales
-    labels, outcomes, exact = [], [], []
+    flows = flows_at(beta_a, beta_w)
+    labels, exact = [], []
+    outcomes: list[list[NDArray[np.int8]]] = []
     for law in LAWS:
-        for flow in flows_at(beta_a, beta_w):
+        for flow in flows:
             for speeds in ("own", "matched"):
                 row, known = [], []
                 for scale in sizes:
@@ -68,6 +78,8 @@ def geometry(
                     used = flow if speeds == "own" else matched(flow, a, w)
                     row.append(integrate(used, a, w).outcome)
                     known.append(float(recovers(a, w, used).mean()))
+                    if report is not None:
+                        report(len(outcomes) * len(sizes) + len(row), 2 * len(LAWS) * len(flows) * len(sizes))
                 outcomes.append(row)
                 exact.append(known)
                 labels.append(f"{law}: {flow.label}, {speeds}")

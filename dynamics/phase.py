@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from commons import InputError, number, refuse
 from commons.files import output_directory, read_npz, write_whole
 from dynamics.outcome import Outcome
-from dynamics.results import PhaseDiagram, edge_of
+from dynamics.results import PhaseDiagram, Report, edge_of
 from dynamics.trajectories import (
     ARRIVAL,
     check_device,
@@ -31,7 +31,6 @@ from theory.flows import Flow
 CHUNK = 1 << 19
 COARSEST = 16
 AUDIT = 4096
-Report = Callable[[int, int], None]
 Labels = tuple[NDArray[np.int8], NDArray[np.float64]]
 
 

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from theory.flows import FLOWS, Flow, restored
 
 EDGE = 400  # points along each curve of the basin's edge
 Array = NDArray[np.float64]
+Report = Callable[[int, int], None]  # is called with how much is done, and of how much
 
 
 @dataclass(frozen=True)

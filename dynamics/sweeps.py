@@ -1,4 +1,7 @@
-"""Rates of recovery over two settings at a time: metrics, learning rate, noise, weight decay, resets, dimension."""
+"""Rates of recovery over two settings at a time: metrics, learning rate, noise, weight decay, resets, dimension.
+
+report(done, of) is called now and then by every sweep, with steps, starts or dimensions.
+"""
 
 from typing import Any, NamedTuple
 
@@ -13,13 +16,14 @@ from dynamics.discrete import gradient_descent, sgd
 from dynamics.fields import half_plane
 from dynamics.nd import integrate_nd
 from dynamics.outcome import Outcome
-from dynamics.results import Array, Sweep
+from dynamics.results import Array, Report, Sweep
 from dynamics.trajectories import ARRIVAL, OUTCOME_OF, follow, integrate
 from dynamics.workers import Limits, Starts
 from theory import escape_learning_rate
 from theory.flows import Flow, SignIn, Standard
 
 DIMENSIONS = (1, 2, 3, 5, 8, 16, 32, 64)
+PART = 1 << 13  # starts that are followed between two reports
 SIGNS = ((1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
@@ -30,7 +34,7 @@ class Axis(NamedTuple):
     values: Array
 
 
-def betas(*, grid: int = 33, starts: int = 8, seed: int = 0) -> Sweep:
+def betas(*, grid: int = 33, starts: int = 8, seed: int = 0, report: Report | None = None) -> Sweep:
     """The share of balanced starts a = −w, w uniform on (0.1, 2), that Sign-In recovers, over β_a, β_w in [0.05, 2]."""
     _check(grid, starts, seed)
     axis = np.linspace(0.05, 2, grid)
@@ -40,13 +44,17 @@ def betas(*, grid: int = 33, starts: int = 8, seed: int = 0) -> Sweep:
     field = half_plane(SignIn(1.0, 1.0), 1)
     values = torch.as_tensor(np.stack([beta_a, beta_w]))
     last = torch.as_tensor(4 / (ARRIVAL * np.minimum(np.minimum(beta_a, beta_w), 1)))
-    ends = follow(field, Starts(columns, values, last), Limits(1e-6, 1e-9, 10_000, ARRIVAL))
-    outcome = OUTCOME_OF[ends[4].numpy().astype(np.int8)].reshape(size.shape)
+    together, limits, reasons = Starts(columns, values, last), Limits(1e-6, 1e-9, 10_000, ARRIVAL), []
+    for first in range(0, size.size, PART):
+        reasons.append(follow(field, together[slice(first, first + PART)], limits)[4])
+        if report is not None:
+            report(min(first + PART, size.size), size.size)
+    outcome = OUTCOME_OF[torch.cat(reasons).numpy().astype(np.int8)].reshape(size.shape)
     title, edge = "Sign-In from balanced a < 0 < w", [[0, 2], [0, 2]]
     return swept(title, Axis("beta_a", axis), Axis("beta_w", axis), outcome, {"seed": seed, "edge": edge}, ended=True)
 
 
-def step(*, grid: int = 41, starts: int = 16, seed: int = 0, steps: int = 500) -> Sweep:
+def step(*, grid: int = 41, starts: int = 16, seed: int = 0, steps: int = 500, report: Report | None = None) -> Sweep:
     """The share of starts w in (−a, 0) that gradient descent recovers, over learning rate η and a.
 
     The wall at w = 0 opens at ηa² = 2.
@@ -55,14 +63,22 @@ def step(*, grid: int = 41, starts: int = 16, seed: int = 0, steps: int = 500) -
     rates, sizes = np.linspace(0.02, 4, grid), np.linspace(0.1, 4, grid)
     part = np.random.default_rng(seed).uniform(0, 1, (grid, grid, starts))
     a = np.broadcast_to(sizes[None, :, None], part.shape)
-    ends = gradient_descent(a, -a * part, lr=rates[:, None, None], steps=steps)
+    ends = gradient_descent(a, -a * part, lr=rates[:, None, None], steps=steps, report=report)
     title = "gradient descent from a > 0 > w"
     edge = [escape_learning_rate(sizes).tolist(), sizes.tolist()]
     along = Axis("learning rate", rates), Axis("a₀", sizes)
     return swept(title, *along, ends.outcome, {"seed": seed, "steps": steps, "edge": edge})
 
 
-def adam(*, grid: int = 17, starts: int = 64, seed: int = 0, steps: int = 2000, over: str = "size") -> Sweep:
+def adam(
+    *,
+    grid: int = 17,
+    starts: int = 64,
+    seed: int = 0,
+    steps: int = 2000,
+    over: str = "size",
+    report: Report | None = None,
+) -> Sweep:
     """The share of starts that AdamW at (β₁, β₂) = (0.9, 0.999) recovers, over its learning rate and one more setting.
 
     The starts (a, w) are uniform on the square [−s, s]². The flow of sign descent recovers all of a, w > 0 and half of
@@ -84,14 +100,21 @@ def adam(*, grid: int = 17, starts: int = 64, seed: int = 0, steps: int = 2000, 
     start = np.random.default_rng(seed).uniform(-1, 1, (2, grid, grid, starts)) * size
     ends = discrete.adam(
         start[0], start[1], lr=rates[:, None, None], steps=steps, eps=values if over == "eps" else 1e-8,
-        weight_decay=values if over == "decay" else 0.0, tolerance=0.5 if over == "decay" else 0.1,
+        weight_decay=values if over == "decay" else 0.0, tolerance=0.5 if over == "decay" else 0.1, report=report,
     )  # fmt: skip
     settings = {"seed": seed, "steps": steps, "betas": [0.9, 0.999], "over": over}
     return swept("Adam from a square", Axis("learning rate", rates), second, ends.outcome, settings)
 
 
 def noise(
-    *, grid: int = 17, starts: int = 32, seed: int = 0, steps: int = 500, lr: float = 0.1, flow: Flow | None = None
+    *,
+    grid: int = 17,
+    starts: int = 32,
+    seed: int = 0,
+    steps: int = 500,
+    lr: float = 0.1,
+    flow: Flow | None = None,
+    report: Report | None = None,
 ) -> Sweep:
     """The share of balanced starts a = −w that SGD with batches of 8 recovers, over label noise and w.
 
@@ -102,14 +125,23 @@ def noise(
     spreads, sizes = np.linspace(0, 4, grid), np.linspace(0.1, 2, grid)
     w = np.broadcast_to(sizes[None, :, None], (grid, grid, starts))
     ends = sgd(
-        -w, w, lr=lr, steps=steps, label_noise=spreads[:, None, None], seed=seed, flow=flow, tolerance=0.5
+        -w, w, lr=lr, steps=steps, label_noise=spreads[:, None, None], seed=seed, flow=flow, tolerance=0.5,
+        report=report,
     )  # fmt: skip
     settings = {"seed": seed, "steps": steps, "lr": lr, "batch": 8, "flow": flow.describe()}
     along = Axis("label noise", spreads), Axis("w₀", sizes)
     return swept("SGD from balanced a < 0 < w", *along, ends.outcome, settings)
 
 
-def decay(*, grid: int = 12, starts: int = 48, seed: int = 0, steps: int = 3000, lr: float = 0.05) -> Sweep:
+def decay(
+    *,
+    grid: int = 12,
+    starts: int = 48,
+    seed: int = 0,
+    steps: int = 3000,
+    lr: float = 0.05,
+    report: Report | None = None,
+) -> Sweep:
     """The share of starts a < 0 < w that SGD on the factors of Sign-In recovers, over weight decay and reset period.
 
     The starts are uniform on (−1, 0) × (0, 1), and β = (1, 0.5). The coupled weight decay is in [0, 0.2], and the
@@ -121,7 +153,7 @@ def decay(*, grid: int = 12, starts: int = 48, seed: int = 0, steps: int = 3000,
     start = np.random.default_rng(seed).uniform(0, 1, (2, 1, 1, starts))
     ends = sgd(
         -start[0], start[1], lr=lr, steps=steps, seed=seed, flow=SignIn(1.0, 0.5), tolerance=0.5,
-        weight_decay=decays[:, None, None], reset_every=periods[None, :, None],
+        weight_decay=decays[:, None, None], reset_every=periods[None, :, None], report=report,
     )  # fmt: skip
     labels = [*(f"{period:g}" for period in periods[:-1]), "never"]
     settings = {"seed": seed, "steps": steps, "lr": lr, "batch": 8, "beta": [1.0, 0.5], "y_labels": labels}
@@ -129,7 +161,14 @@ def decay(*, grid: int = 12, starts: int = 48, seed: int = 0, steps: int = 3000,
     return swept("Sign-In from a < 0 < w under SGD", *along, ends.outcome, settings)
 
 
-def dimension(*, grid: int = len(DIMENSIONS), starts: int = 400, seed: int = 0, flow: Flow | None = None) -> Sweep:
+def dimension(
+    *,
+    grid: int = len(DIMENSIONS),
+    starts: int = 400,
+    seed: int = 0,
+    flow: Flow | None = None,
+    report: Report | None = None,
+) -> Sweep:
     """The share of balanced starts |a| = ‖w‖, w ~ N(0, I/d), that the population flow recovers, over d and sign pairs.
 
     The pairs of signs of (a, w₁) are (+,+), (+,−), (−,+) and (−,−), numbered 0 … 3.
@@ -148,6 +187,8 @@ def dimension(*, grid: int = len(DIMENSIONS), starts: int = 400, seed: int = 0, 
         a = signs[..., 0] * np.linalg.norm(w, axis=-1)
         ends = integrate(flow, a, w[..., 0]) if d == 1 else integrate_nd(flow, a.ravel(), w.reshape(-1, d))
         outcome[i] = ends.outcome.reshape(a.shape)
+        if report is not None:
+            report(i + 1, len(dimensions))
     settings = {"seed": seed, "flow": flow.describe(), "y_labels": ["++", "+-", "-+", "--"]}
     along = Axis("d", np.array(dimensions, float)), Axis("sign pair", np.arange(4.0))
     return swept("recovery by quadrant", *along, outcome, settings, ended=True)

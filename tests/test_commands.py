@@ -1,14 +1,20 @@
 """Every command that a page names, and every command that another one says to look next, is a command that exists."""
 
+import argparse
 import ast
+import importlib
+import inspect
 import re
 import shlex
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from commons import cli
 from figures.cli import parser
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,3 +85,54 @@ def test_what_a_command_names_as_the_next_one_exists(capsys: pytest.CaptureFixtu
                 assert not told, f"{file.relative_to(ROOT)}: {told}"
                 count += 1
     assert count > 8
+
+
+COMMANDS = ("theory.__main__", "dynamics.__main__", "figures.", "sparse_training.commands", "sparse_training.sweeps.")
+# Commands that write nothing which another one looks at, and those that are done in two seconds.
+PRINT = {"figures list": "prints what there is"}
+QUICK = {
+    "masks": "one batch at most",
+    "sample": "a few hundred bytes",
+    "signs": "reads recorded signs",
+    "figures explorer": "a page that is written once",
+    "figures FIGURE": "reads a file and draws it",
+    "figures list": "prints what there is",
+    "figures table": "reads a ledger",
+}
+
+
+def commands_of(parser: argparse.ArgumentParser, name: str = "") -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Every command by its words, with the function that runs it; what draws a file is one command, `figures`."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for word, below in action.choices.items():
+                yield from commands_of(below, f"{name} {word}".strip())
+    run = parser.get_default("run")
+    if run is not None:
+        yield ("figures FIGURE" if parser.get_default("figure") else name), run
+
+
+def calls_of(function: Callable[..., Any], seen: set[Any]) -> set[Any]:
+    """The functions of `commons.cli` that a command calls, itself or through what is defined in `COMMANDS`."""
+    function = inspect.unwrap(function)
+    generated = function.__code__.co_filename.startswith("<")  # by a dataclass
+    if function in seen or generated or not function.__module__.startswith(COMMANDS):
+        return set()
+    seen.add(function)
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    known = dict(vars(importlib.import_module(function.__module__)))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith((*COMMANDS, cli.__name__)):
+            module = importlib.import_module(node.module or "")
+            known |= {name.name: getattr(module, name.name, None) for name in node.names}
+    named = [known.get(node.id) for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    methods = [method for each in named if inspect.isclass(each) for method in vars(each).values()]
+    used = {each for each in (*named, *methods) if inspect.isfunction(each)}
+    return used.union(*(calls_of(each, seen) for each in used))
+
+
+def test_every_command_tells_how_far_it_is_and_what_it_wrote() -> None:
+    found = {name: calls_of(run, set()) for name, run in commands_of(parser_of())}
+    assert len(found) > 20
+    assert {name for name, calls in found.items() if cli.wrote not in calls} == set(PRINT)
+    assert {name for name, calls in found.items() if not calls & {cli.progress, cli.counting}} == set(QUICK)

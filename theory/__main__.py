@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from commons import choice
-from commons.cli import Parser, wrote
+from commons.cli import Parser, counting, wrote
 from commons.files import output_file, write_text
 
 
@@ -26,6 +26,10 @@ def prove(args: argparse.Namespace) -> int:
     if args.table:
         print(flows_table())
         return 0
+    with counting("proving") as count:
+        for done, theorem in enumerate(chosen, start=1):
+            theorem.prove()
+            count(done, len(chosen))
     if args.json:
         print(json.dumps([record(theorem) for theorem in chosen], indent=1, ensure_ascii=False))
     else:

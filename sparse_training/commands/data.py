@@ -33,7 +33,7 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what was found; 1 if `--verify` finds an image that cannot be decoded."""
     from commons.checks import refuse
-    from commons.cli import progress
+    from commons.cli import counting, wrote
     from sparse_training.data.found import bad_images, look
 
     if args.cache or args.clear_cache:
@@ -48,16 +48,18 @@ def run(args: argparse.Namespace) -> int:
     if args.text or args.baselines or args.dir == "python-text":
         _text(args)
         return 0
-    print("\n".join(look(args.dir).lines()))
-    if not args.verify:
-        return 0
-    with progress() as bar:
-        task = bar.add_task("decode", total=None)
-        faults = bad_images(args.dir, lambda done, total: bar.update(task, completed=done, total=total))
-    for fault in faults:
-        print(fault, file=sys.stderr)
-    print(f"verified  {len(faults):,} images cannot be decoded")
-    return 1 if faults else 0
+    found = look(args.dir)
+    print("\n".join(found.lines()))
+    if args.verify:
+        with counting("decode") as count:
+            faults = bad_images(args.dir, count)
+        for fault in faults:
+            print(fault, file=sys.stderr)
+        print(f"verified  {len(faults):,} images cannot be decoded")
+        if faults:
+            return 1
+    wrote(then=("sparse_training", "train", "--set", f"data.name={found.name}", "--data", args.dir))
+    return 0
 
 
 def _cache(clear: bool) -> None:
@@ -105,3 +107,7 @@ def _text(args: argparse.Namespace) -> None:
             tested = {"digest": record["digest"], "test crops": found.n_test}
             write_csv(output_file("out", args.out), [{**tested, **row} for row in rows])
             wrote(args.out)
+    if own:
+        wrote(then=("sparse_training", "train", "--preset", "text-gpt"))
+    else:
+        wrote(then=("sparse_training", "train", "--preset", "text-gpt", "--data", args.dir))

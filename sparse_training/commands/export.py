@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commons.cli import Parser
+from commons.cli import Parser, counting, wrote
 from sparse_training.commands.train import add_trust, trusted
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sparse_training.sharpness.batches import Batch
 
 FORMATS = ("safetensors", "safetensors-sparse", "2:4", "pt", "csr", "onnx", "onnx-dense")
+COMPARED = ("safetensors", "safetensors-sparse", "pt")  # formats that `signs` reads
 SIZE = 250  # samples that are classified together
 
 
@@ -63,6 +64,7 @@ def run(args: argparse.Namespace) -> None:
     found = (_of_run if of_run else _of_checkpoint)(args, KNOWN[name].needs_model)
     network = found.network
     export(with_support(network), args.out, name, model=found.model, x=found.x)
+    files = [args.out]
     epoch = f"epoch {network.info['epoch']}, " if "epoch" in network.info else ""
     numbers = sum(value.numel() for value in network.state.values())
     before, after = dense_bytes(network), args.out.stat().st_size
@@ -71,23 +73,30 @@ def run(args: argparse.Namespace) -> None:
     if found.model is None or not found.batches:
         print(f"accuracy  not measured: {found.told}")
     else:
-        first = _accuracy(found.model, found.batches)
-        second = _accuracy(KNOWN[name].read(args.out, found.model), found.batches)
+        first = _accuracy(found.model, found.batches, "before")
+        second = _accuracy(KNOWN[name].read(args.out, found.model), found.batches, "after")
         n = sum(len(y) for _, y in found.batches)
         print(f"accuracy  {first:.2f} % before, {second:.2f} % after, on {n:,} test samples")
     if args.masks and network.masks is not None:
         network.masks.save(args.masks)
         print(f"{args.masks}: {network.masks!r}")
+        files.append(args.masks)
+    if name in COMPARED:
+        wrote(*files, then=("sparse_training", "signs", found.start, args.out))
+    else:
+        wrote(*files)
 
 
 @dataclass(frozen=True)
 class _Found:
     """A network; a module with its weights and a batch x of its inputs, if they are at hand; its test samples.
 
-    told: why there are no samples.
+    start: a checkpoint to compare its signs with: the first of a run, or the one that was given. told: why there are
+    no samples.
     """
 
     network: "Network"
+    start: Path
     model: "nn.Module | None" = None
     x: "Tensor | None" = None
     batches: "Sequence[Batch]" = ()
@@ -100,19 +109,19 @@ def _of_run(args: argparse.Namespace, needs_model: bool) -> _Found:
 
     run = Run(args.source, trusted(args))
     epoch = -1 if args.epoch is None else args.epoch
-    network = run.network(epoch)
+    network, start = run.network(epoch), run.path / "checkpoints" / f"epoch-{min(run.epochs):04}.safetensors"
     try:
         model = run.model(epoch)
     except InputError as error:
         if needs_model:
             raise
-        return _Found(network, told=str(error))
+        return _Found(network, start, told=str(error))
     try:
         found = run.config.data.load(root=args.data_root or "")
         batch = found.samples("test", 2 if args.samples == 0 else args.samples or found.n_test, seed=0)
     except InputError as error:
-        return _Found(network, model, _zeros(network.info["inputs"]), told=str(error))
-    return _Found(network, model, batch[0], () if args.samples == 0 else [batch])
+        return _Found(network, start, model, _zeros(network.info["inputs"]), told=str(error))
+    return _Found(network, start, model, batch[0], () if args.samples == 0 else [batch])
 
 
 def _of_checkpoint(args: argparse.Namespace, needs_model: bool) -> _Found:
@@ -127,17 +136,17 @@ def _of_checkpoint(args: argparse.Namespace, needs_model: bool) -> _Found:
     if args.model is None:
         if needs_model:
             refuse("model", None, "the network of the checkpoint, which ONNX needs", "name it with --model")
-        return _Found(network, told="--model and --data name the network and its samples")
+        return _Found(network, args.source, told="--model and --data name the network and its samples")
     if args.data is not None:
         files = Files(args.model, args.source, dense=True, data=args.data)
         source = of_files(files, Chosen("test", args.samples or None, 0, args.data_root))
         batches = source.samples.batches
         model = next(source.networks()).model
-        return _Found(network, model, batches[0][0], () if args.samples == 0 else batches)
+        return _Found(network, args.source, model, batches[0][0], () if args.samples == 0 else batches)
     model = models.build(args.model, **network.info.get("inputs", {}))
     put_into(model, network.state, args.source)
     sizes = models.published_sizes(args.model) | network.info.get("inputs", {})
-    return _Found(network, model, _zeros(sizes), told="--data names its samples")
+    return _Found(network, args.source, model, _zeros(sizes), told="--data names its samples")
 
 
 def _zeros(sizes: "dict[str, Any]") -> "Tensor | None":
@@ -149,7 +158,7 @@ def _zeros(sizes: "dict[str, Any]") -> "Tensor | None":
     return torch.zeros(2, sizes["in_channels"], sizes["image_size"], sizes["image_size"])
 
 
-def _accuracy(function: "Callable[[Tensor], Tensor]", batches: "Sequence[Batch]") -> float:
+def _accuracy(function: "Callable[[Tensor], Tensor]", batches: "Sequence[Batch]", when: str) -> float:
     """Percent of the labels that a network in evaluation mode, or what a file computes, gets right."""
     import torch
     from torch import nn
@@ -158,9 +167,10 @@ def _accuracy(function: "Callable[[Tensor], Tensor]", batches: "Sequence[Batch]"
 
     if isinstance(function, nn.Module):
         function.eval()
-    right, total = 0, 0
-    with torch.no_grad():
+    right, total, samples = 0, 0, sum(y.numel() for _, y in batches)
+    with torch.no_grad(), counting(f"accuracy {when}") as count:
         for x, y in chunks(list(batches), SIZE):
             right += int((function(x).argmax(-1) == y).sum())
             total += y.numel()
+            count(total, samples)
     return 100 * right / total

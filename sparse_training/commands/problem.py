@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     """Measure, print the tables and write them."""
     import shlex
 
-    from commons.cli import progress, wrote
+    from commons.cli import counting, wrote
     from commons.tables import aligned
     from sparse_training.problems import PROBLEMS, measure, report, write_report
 
@@ -42,15 +42,14 @@ def run(args: argparse.Namespace) -> None:
     problem = _with_settings(args.name, args.set)
     seeds = problem.default_seeds if args.seeds is None else args.seeds
     tuning = problem.default_tuning_seeds if args.tuning_seeds is None else args.tuning_seeds
-    with progress() as bar:
-        task = bar.add_task(args.name, total=None)
+    with counting(args.name) as count:
         measured = measure(
             problem,
             seeds,
             tuning,
             only=args.arms,
             workers=args.workers,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=count,
         )
     chosen = f" --set {' '.join(args.set)}" if args.set else ""
     arms = f" --arms {shlex.join(args.arms)}" if args.arms else ""

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commons.cli import Parser, wrote
+from commons.cli import Parser, counting, wrote
 from sparse_training.commands.train import add_trust, trusted
 
 if TYPE_CHECKING:
@@ -68,7 +68,6 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
 def run(args: argparse.Namespace) -> int:
     """Train what is missing, then print and write the report; returns the exit status."""
     from commons.checks import number
-    from commons.cli import progress
     from commons.files import output_file
     from sparse_training.training.loop import PreemptedError
     from sparse_training.transplant.experiment import run_cells
@@ -81,14 +80,9 @@ def run(args: argparse.Namespace) -> int:
         output_file("report", report.with_suffix(suffix))
     sources = _sources(args)
     cells = _cells(args, sources)
-    with progress() as bar:
-        task = bar.add_task("runs", total=None)
-
-        def show(finished: int, total: int) -> None:
-            bar.update(task, completed=finished, total=total)
-
+    with counting("runs") as count:
         try:
-            rows = run_cells(sources, cells, args.out, seeds=range(args.seeds), workers=args.workers, progress=show)
+            rows = run_cells(sources, cells, args.out, seeds=range(args.seeds), workers=args.workers, progress=count)
         except PreemptedError as stopped:
             print(stopped, file=sys.stderr)
             return os.EX_TEMPFAIL

@@ -120,3 +120,17 @@ def test_without_a_terminal_progress_is_lines_that_are_a_minute_apart(
 def test_a_command_says_what_it_wrote_and_what_looks_at_it(capsys: pytest.CaptureFixture[str]) -> None:
     cli.wrote("a file", "b", then=("figures", "phase", "a file"))
     assert capsys.readouterr().out == "wrote a file, b\nnext  python -m figures phase 'a file'\n"
+
+
+def test_a_command_that_wrote_nothing_says_only_what_comes_next(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.wrote(then=("sparse_training", "train"))
+    assert capsys.readouterr().out == "next  python -m sparse_training train\n"
+
+
+def test_counting_tells_how_many_of_how_many(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "LINE_SECONDS", 0)
+    with cli.counting("starts") as count:
+        count(3, 8)
+    assert "starts: 3/8" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """Formats of `export`: what each file computes, how small it is, and which requests contradict themselves."""
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -163,7 +164,10 @@ def test_a_run_is_exported_with_its_sizes_and_accuracies(
 ) -> None:
     file = tmp_path / "net.safetensors"
     assert parser().execute(["export", str(run), "--out", str(file), "--format", "safetensors-sparse"]) == 0
-    lines = capsys.readouterr().out.splitlines()[-3:]
+    *lines, wrote, then = capsys.readouterr().out.splitlines()[-5:]
+    assert wrote == f"wrote {file}"
+    assert parser().execute(shlex.split(then.removeprefix("next  python -m sparse_training "))) == 0
+    assert "same %" in capsys.readouterr().out
     assert lines[0].endswith("as safetensors-sparse")
     state = load_network(file).state
     assert lines[1].startswith(f"bytes     {sum(4 * value.numel() for value in state.values()):,} dense, ")
@@ -173,7 +177,7 @@ def test_a_run_is_exported_with_its_sizes_and_accuracies(
     copy = tmp_path / "copy.pt"
     named = ["--model", "mlp", "--data", "digits"]
     assert parser().execute(["export", str(file), "--out", str(copy), "--format", "csr", *named]) == 0
-    assert lines[2] == capsys.readouterr().out.splitlines()[-1]
+    assert capsys.readouterr().out.splitlines()[-2:] == [lines[2], f"wrote {copy}"]
 
 
 @pytest.mark.parametrize(
