@@ -33,12 +33,6 @@ MAKE = f"python -m sparse_training sweep campaigns/text-gpt-brief.toml --ledger 
 ABSENT = f"""\
 These networks take hours, so they are not trained here, and the folder of kept results does not have the ledger of \
 their runs, {LEDGER}. This command makes it:"""
-WORDS = {
-    Verdict.AGREES: "hold here",
-    Verdict.DISAGREES: "do not",
-    Verdict.NOT_RESOLVED: "are not resolved",
-    Verdict.NOT_TESTED: "were not tested",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,14 +133,14 @@ class Language:
             for runs in self.sweeps.values()
         )
         counts = Counter(finding.verdict for finding in self.findings)
-        verdicts = ", ".join(f"{counts[kind]} {words}" for kind, words in WORDS.items() if counts[kind])
+        verdicts = ", ".join(f"{kind} {counts[kind]}" for kind in Verdict if counts[kind])
         return (
             "A decoder-only transformer (preset text-gpt) reads the sources of Python's standard library as bytes, and"
             " AdamW trains it. The paper trains no language model, so this is how its claims fare where it did not"
-            f" look. reproduce does not train these networks: results/{LEDGER} keeps the runs of {told}.\n\n"
-            f"Of {len(self.findings)} claims {verdicts}; they do not count among those at the top. A gain counts where"
-            f" it is nearer to {EFFECT} bits per byte than to none, and a start recovers its baseline within {EFFECT}."
-            " One small network on one text says nothing about large ones."
+            f" look. They were not trained for this report: results/{LEDGER} keeps the runs of {told}.\n\n"
+            f"Verdicts on {len(self.findings)} claims: {verdicts}. They do not count among those at the top. A gain"
+            f" counts where it is nearer to {EFFECT} bits per byte than to none, and a start recovers its baseline"
+            f" within {EFFECT}. One small network on one text says nothing about large ones."
         )
 
     def _evidence(self, row: Mapping[str, Any]) -> Evidence:

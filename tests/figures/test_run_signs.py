@@ -55,6 +55,9 @@ def test_the_page_shows_every_count_of_the_history(folder: Path, tmp_path: Path)
         assert f"{name}, row {row} of 10, column {column} of 100: flipped {times}" in told
         share = 100 * next(r for r in table.rows if (r.layer, r.epoch) == (name, 3)).row()["since_init"]
         assert f"Epoch 3, {name}: {share:.1f} % flipped" in tab.evaluate("byId('epoch').textContent")
+        most = flips[table.active[name]].max()
+        assert tab.evaluate("byId('flips-most').textContent") == f"{most} flip{'s' if most > 1 else ''}"
+        assert tab.evaluate("byId('flips-key').style.background").count("rgb(") == most + 1
         moved = """(() => {
           const drawn = { map: 0, weight: 0, epoch: 0 }, box = byId("map").getBoundingClientRect();
           const [map, weight, epoch] = [drawMap, drawWeight, drawEpoch];

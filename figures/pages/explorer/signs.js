@@ -2,6 +2,7 @@
 // The second tab: the signs of one run. Curves of flips by layer, and a map of a layer's weights coloured by flips.
 
 const INACTIVE = 65535, NEVER = 0; // codes of `last`; any other is the epoch of the last flip plus 1
+const NAMED = 8; // layers, above which only the chosen one is named beside its curve; the lower curves meet at 0 and never have room
 let run = null; // what figures/run_signs.py embedded
 const view = { layer: 0, zoom: 1, left: 0, top: 0, row: 0, column: 0, epoch: 0, image: null };
 
@@ -53,10 +54,11 @@ function showLayer(index) {
 // One pixel a weight: bare where it is inactive at the end, and from pale to dark with the number of its flips.
 function pictureOf({ rows, columns, flips, last }) {
   const colours = theme(), most = Math.max(1, ...new Set(flips));
-  const [none, few, many] = [colours.yes, colours.accent, colours.warm].map(rgb);
+  const [none, few, many] = [colours.yes, colours.accent, colours.ink].map(rgb);
   const mixed = share => (share < 0.5 ? mix(none, few, 2 * share) : mix(few, many, 2 * share - 1));
-  view.most = most;
   const palette = Array.from({ length: most + 1 }, (_, count) => mixed(Math.log1p(count) / Math.log1p(most)));
+  byId("flips-key").style.background = `linear-gradient(to right, ${palette.map(colour => `rgb(${colour})`).join()})`;
+  byId("flips-most").textContent = most === 1 ? "1 flip" : `${most === 255 ? "255 or more" : most} flips`;
   const picture = new OffscreenCanvas(columns, rows), context = picture.getContext("2d");
   const image = context.createImageData(columns, rows);
   flips.forEach((count, i) => {
@@ -87,12 +89,15 @@ function drawCursors() {
 // Where panel i of the curves is in a canvas of this size.
 const curveBox = (i, width, height) => [40, 14 + i * (height / 2 - 1), width - 118, height / 2 - 39];
 
+// A layer's name as it fits beside a curve.
+const labelOf = ({ name }) => name.replace(/\.weight$/, "").replace(/^.{3,}(?=.{12}$)/, "…");
+
 // Flips since the start of training and since the epoch before, in percent; the chosen layer stands out.
 function drawCurves(ink, width, height, colours) {
   const kinds = { since_init: "flipped since the start (%)", since_previous: "flipped since the last epoch (%)" };
   Object.entries(kinds).forEach(([kind, title], i) => {
     const curves = run.layers.map((layer, k) => ({
-      label: k === view.layer ? layer.name.replace(/\.weight$/, "") : "",
+      label: k === view.layer || (i === 0 && run.layers.length <= NAMED) ? labelOf(layer) : "",
       colour: k === view.layer ? colours.warm : colours.quiet,
       width: k === view.layer ? 2.4 : 0.9,
       dash: [], dots: [],
@@ -132,7 +137,7 @@ function drawMap(ink, width, height, colours) {
 function drawWeight(ink, width, height, colours) {
   const size = cellSize(width, height);
   const [x, y] = [view.column * size - view.left, view.row * size - view.top];
-  ink.path([[x, y], [x + size, y], [x + size, y + size], [x, y + size], [x, y]], { stroke: colours.ink, width: 1.5 });
+  ink.path([[x, y], [x + size, y], [x + size, y + size], [x, y + size], [x, y]], { stroke: colours.warm, width: 2.5 });
 }
 
 // The weight under the cursor, in words; a layer that was too large is shown by every n-th row and column.
@@ -145,7 +150,7 @@ function tellWeight() {
   const percent = share => (share === null ? "nothing compared" : `${(100 * share).toFixed(1)} %`);
   const { since_init: start, since_previous: previous } = run.layers[view.layer];
   byId("epoch").textContent = `Epoch ${run.epochs[view.epoch]}, ${name}: ${percent(start[view.epoch])} flipped since the start, ${percent(previous[view.epoch])} since the epoch before.`;
-  byId("weight").textContent = `${place}: ${fate}.${every > 1 ? ` Every ${every}th row and column is shown.` : ""} Colours run from 0 to ${view.most} flips.`;
+  byId("weight").textContent = `${place}: ${fate}.${every > 1 ? ` Every ${every}th row and column is shown.` : ""}`;
 }
 
 function zoomAt(factor, x, y) {
