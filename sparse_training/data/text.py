@@ -175,6 +175,7 @@ def from_corpus(
     if place.type != "cpu" and sum(part.nbytes for part in tokens.values()) < LARGEST_ON_DEVICE:
         tokens = {split: part.to(place) for split, part in tokens.items()}
     once = (len(tokens["train"]) - 1) // length
+    held = f"the {len(tokens['test']):,} held-out tokens have room for {fitting:,} crops of {length}"
     return Text(
         name=name,
         classes=tuple(map(str, range(vocabulary))),
@@ -182,7 +183,12 @@ def from_corpus(
         n_train=int(number("crops", once if crops is None else crops, at_least=1, integer=True)),
         n_test=int(
             number(
-                "test_crops", fitting if test_crops is None else test_crops, at_least=1, at_most=fitting, integer=True
+                "test_crops",
+                fitting if test_crops is None else test_crops,
+                at_least=1,
+                at_most=fitting,
+                integer=True,
+                hint=held,
             )
         ),
         tokens=tokens,
