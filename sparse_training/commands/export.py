@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commons.cli import Parser, counting, wrote
-from sparse_training.commands.train import add_trust, trusted
+from sparse_training.commands.train import DATA, add_trust, trusted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,8 +39,8 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument("--format", choices=FORMATS, help="by default that of the extension of --out")
     parser.add_argument("--masks", type=Path, metavar="FILE", help="also write the masks, as booleans")
     parser.add_argument("--model", metavar="NAME", help="network of a CHECKPOINT, for ONNX and for accuracies")
-    parser.add_argument("--data", metavar="NAME", help="data set, or module:callable, of a CHECKPOINT, for the same")
-    parser.add_argument("--data-root", metavar="DIR", help="folder of the data")
+    parser.add_argument("--data", metavar="NAME|PATH", help=f"{DATA}, for accuracies; a RUN knows its own name")
+    parser.add_argument("--data-root", metavar="DIR", help="folder of the data set that --data or the RUN names")
     parser.add_argument("--samples", type=int, metavar="N", help="test images for the accuracies, 0 for none; all")
     add_trust(parser)
     parser.set_defaults(run=run)
@@ -104,9 +104,13 @@ class _Found:
 
 
 def _of_run(args: argparse.Namespace, needs_model: bool) -> _Found:
-    from commons.checks import InputError
+    from commons.checks import InputError, refuse
+    from sparse_training.data.named import named
     from sparse_training.runs.run import Run
 
+    name, place = named(args.data) if args.data else ("", "")
+    if name or (place and args.data_root is not None):
+        refuse("data", args.data, "left out", "a run knows its data set, and --data-root says where that is")
     run = Run(args.source, trusted(args))
     epoch = -1 if args.epoch is None else args.epoch
     network, start = run.network(epoch), run.path / "checkpoints" / f"epoch-{min(run.epochs):04}.safetensors"
@@ -117,7 +121,7 @@ def _of_run(args: argparse.Namespace, needs_model: bool) -> _Found:
             raise
         return _Found(network, start, told=str(error))
     try:
-        found = run.config.data.load(root=args.data_root or "")
+        found = run.config.data.load(root=place or args.data_root or "")
         batch = found.samples("test", 2 if args.samples == 0 else args.samples or found.n_test, seed=0)
     except InputError as error:
         return _Found(network, start, model, _zeros(network.info["inputs"]), told=str(error))
@@ -127,6 +131,7 @@ def _of_run(args: argparse.Namespace, needs_model: bool) -> _Found:
 def _of_checkpoint(args: argparse.Namespace, needs_model: bool) -> _Found:
     from commons.checks import refuse
     from sparse_training import models
+    from sparse_training.data.named import located
     from sparse_training.runs.states import put_into, read_network
     from sparse_training.sharpness.sources import Chosen, Files, of_files
 
@@ -138,8 +143,9 @@ def _of_checkpoint(args: argparse.Namespace, needs_model: bool) -> _Found:
             refuse("model", None, "the network of the checkpoint, which ONNX needs", "name it with --model")
         return _Found(network, args.source, told="--model and --data name the network and its samples")
     if args.data is not None:
-        files = Files(args.model, args.source, dense=True, data=args.data)
-        source = of_files(files, Chosen("test", args.samples or None, 0, args.data_root))
+        data, root = located(args.data, args.data_root)
+        files = Files(args.model, args.source, dense=True, data=data)
+        source = of_files(files, Chosen("test", args.samples or None, 0, root))
         batches = source.samples.batches
         model = next(source.networks()).model
         return _Found(network, args.source, model, batches[0][0], () if args.samples == 0 else batches)

@@ -5,6 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from commons.cli import Parser, wrote
+from sparse_training.commands.train import DATA
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -29,8 +30,9 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument(
         "--distribution", default="global", help="global, uniform, erk, balanced, N:M such as 2:4, or module:callable"
     )
-    parser.add_argument("--data", help="data set of the batch that a score may need; gives the sizes below")
-    parser.add_argument("--root", help="folder of the data set")
+    text = f"{DATA}: the batch that a score may need, and the sizes below"
+    parser.add_argument("--data", metavar="NAME|PATH", help=text)
+    parser.add_argument("--data-root", "--root", metavar="DIR", help="folder of the data set that --data names")
     parser.add_argument("--samples", type=int, default=128, help="images in the batch")
     parser.add_argument("--in-channels", type=int, help="channels of an image (default: the model's published ones)")
     parser.add_argument("--image-size", type=int, help="pixels a side (default: as published)")
@@ -94,10 +96,11 @@ def _network_and_batch(args: argparse.Namespace) -> "tuple[nn.Module, tuple[Tens
 
     from commons.checks import InputError
     from sparse_training import data, models
+    from sparse_training.data.named import located
     from sparse_training.masks import SCORES
 
     needs = SCORES.find("score", args.score).needs
-    source = data.load(args.data, args.root) if args.data else None
+    source = data.load(*located(args.data, args.data_root)) if args.data else None
     if needs == "batch" and source is None:
         raise InputError(f"score={args.score!r} needs a batch: name a data set with --data")
     sizes = {"in_channels": args.in_channels, "image_size": args.image_size, "num_classes": args.classes}

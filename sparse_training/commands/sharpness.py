@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commons.cli import Parser, wrote
-from sparse_training.commands.train import add_trust, trusted
+from sparse_training.commands.train import DATA, add_trust, trusted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,8 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     own.add_argument("--checkpoint", type=Path, help="state dict, .safetensors or .pt (of which only tensors are read)")
     own.add_argument("--masks", type=Path, help="masks (.safetensors); default: the weights that are not 0 are active")
     own.add_argument("--dense", action="store_true", default=None, help="all weights are active, those at 0 too")
-    own.add_argument("--data", help="data set, or module:callable that returns one, (x, y) or batches; default: digits")
+    text = f"{DATA}; the callable may also return (x, y) or batches; default: digits"
+    own.add_argument("--data", metavar="NAME|PATH", help=text)
     own.add_argument("--loss", help="module:callable, the loss of (output, y) (default: cross-entropy)")
     own.add_argument("--normalize", help="module:callable from pixels in [0, 1], or the callable's x, to inputs")
     own.add_argument(
@@ -46,7 +47,8 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
         help="m² − w² for --space factors or flow: one number, or those of the "
         "first and the last layer with a geometric progression between them; a run has its own",
     )
-    parser.add_argument("--data-root", default=None, help="folder of the data")
+    text = "folder of the data set that a RUN or --data names"
+    parser.add_argument("--data-root", default=None, metavar="DIR", help=text)
     parser.add_argument("--split", default="train", choices=["train", "test"], help="samples to measure on")
     parser.add_argument("--samples", type=int, default=None, help="how many of them; all by default")
     parser.add_argument("--tol", type=float, default=1e-3, help="relative tolerance of each eigenvalue")
@@ -85,7 +87,8 @@ def run(args: argparse.Namespace) -> None:
         refuse("source", named[0], "alone, with --checkpoint and --out", "give one module:callable and its state dict")
     given = [] if named else [name for name in OWN if getattr(args, name) is not None]
     if given:
-        refuse("source", args.source[0], f"a module:callable, which --{given[0]} is for")
+        hint = "--data-root says where the data of a run are" if "data" in given else ""
+        refuse("source", args.source[0], f"a module:callable, which --{given[0]} is for", hint)
     for extra in ("trace", "spectrum", "layers", "kinds", "line"):
         if getattr(args, extra) and "theta" not in args.space:
             refuse("space", " ".join(args.space), f"with theta, the space of --{extra}")
@@ -133,7 +136,10 @@ def _check_run(args: argparse.Namespace, name: str) -> None:
 
 
 def _of_files(args: argparse.Namespace, name: str) -> "Source":
+    from dataclasses import replace
+
     from commons.checks import refuse
+    from sparse_training.data.named import located
     from sparse_training.sharpness.sources import Files, of_files
 
     if set(args.space) - {"theta"} and args.beta is None:
@@ -142,17 +148,18 @@ def _of_files(args: argparse.Namespace, name: str) -> "Source":
         refuse("beta", args.beta, "one number, or those of the first and the last layer")
     if args.masks is not None and args.dense:
         refuse("dense", True, "for a network with --masks", "give one of them")
+    data, root = located(args.data or "digits", args.data_root)
     files = Files(
         model=name,
         state=args.checkpoint,
         masks=args.masks,
         dense=bool(args.dense),
-        data=args.data or "digits",
+        data=data,
         loss=args.loss,
         normalize=args.normalize,
         beta=None if args.beta is None else (args.beta[0], args.beta[-1]),
     )
-    return of_files(files, _chosen(args))
+    return of_files(files, replace(_chosen(args), root=root))
 
 
 def _measure(args: argparse.Namespace, source: "Source", folder: Path, prefix: str) -> "Iterator[list[dict[str, Any]]]":

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commons.cli import Parser, wrote
-from sparse_training.commands.train import add_trust, trusted
+from sparse_training.commands.train import DATA, add_trust, trusted
 
 if TYPE_CHECKING:
     from sparse_training.sweeps import Sweep
@@ -29,7 +29,7 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     runs = parser.add_argument_group("runs")
     runs.add_argument("--out", type=Path, metavar="DIR", help="folder of the runs and of the ledger")
     runs.add_argument("--ledger", type=Path, metavar="FILE", help="ledger elsewhere than in DIR; sweeps may share one")
-    runs.add_argument("--data", default="", metavar="DIR", help="folder of the data set, or a text (data.root)")
+    runs.add_argument("--data", default="", metavar="NAME|PATH", help=f"{DATA} (data.name or data.root)")
     runs.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="over the file's base"
     )
@@ -81,13 +81,16 @@ def run(args: argparse.Namespace) -> int:
 
 def _sweep(file: str, args: argparse.Namespace) -> "Sweep":
     from commons.checks import InputError, number
+    from sparse_training.data.named import named
     from sparse_training.sweeps import Settings, Sweep, load_plan
     from sparse_training.sweeps.stopping import resolved
 
     if args.out is None:
         raise InputError("--out is missing: the folder of the runs and of the ledger")
     number("processes", args.processes, at_least=1)
-    plan = load_plan(file, args.set, root=args.data, trust=trusted(args))
+    name, root = named(args.data) if args.data else ("", "")
+    chosen = [f"data.name={name}", *args.set] if name else args.set
+    plan = load_plan(file, chosen, root=root, trust=trusted(args))
     ledger = args.ledger or args.out / "ledger.jsonl"
     threads = 1 if args.processes == 1 else 0
     settings = Settings(args.out, ledger, args.keep, args.processes, threads)

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from sparse_training.runs.config import Config
     from sparse_training.runs.trust import Trust
 
+DATA = "a data set by its name or as module:callable, or the folder or text that holds it"
 OPTIONS = {
     "model": ("model", "NAME", "mlp, cnn, resnet20, resnet18, resnet50, deit_small, gpt or module:callable"),
-    "data": ("data.root", "DIR", "folder of the data set, or a text file"),
+    "data": ("data.name or data.root", "NAME|PATH", DATA),
     "density": ("mask.density", "SHARE", "share of the prunable weights to keep, in (0, 1]; 1 is dense"),
     "mask": (
         "mask.score",
@@ -81,7 +82,7 @@ def configuration(args: argparse.Namespace) -> "Config":
         trust = trust if isinstance(trust, bool) else [*trust, *named_here]
         config = config.with_tree(read_settings(args.config, trust))
     if "data" in args:
-        config = config.with_root(args.data)
+        config = config.with_data(args.data)
     return config.with_set(settings)
 
 

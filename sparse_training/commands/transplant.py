@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commons.cli import Parser, counting, wrote
-from sparse_training.commands.train import add_trust, trusted
+from sparse_training.commands.train import DATA, add_trust, trusted
 
 if TYPE_CHECKING:
     from sparse_training.runs.config import Config
@@ -47,9 +47,7 @@ def register(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument("--model", help="network of --final and --init, a name or module:callable")
     parser.add_argument("--preset", default="digits-mlp", help="configuration of the sources that --method trains")
     parser.add_argument("--config", type=Path, help="TOML file to take instead of a preset")
-    parser.add_argument(
-        "--data", default="", help="folder or text of the data; which data: --set data.name=NAME or module:callable"
-    )
+    parser.add_argument("--data", default="", metavar="NAME|PATH", help=f"{DATA} (data.name or data.root)")
     parser.add_argument("--density", type=float, default=0.1, help="share of the prunable weights that is kept")
     parser.add_argument("--set", nargs="+", default=[], metavar="SETTING=VALUE", help="settings of every source")
     parser.add_argument("--seeds", type=int, default=5, help="seeds 0, 1, ... of the sources that --method trains")
@@ -100,7 +98,7 @@ def _sources(args: argparse.Namespace) -> "list[Treatment]":
     if args.source:
         return given(args.source, trusted(args))
     base = Config.load(args.config, trusted(args)) if args.config else Config.preset(args.preset)
-    base = base.with_root(args.data) if args.data else base
+    base = base.with_data(args.data) if args.data else base
     if args.final is not None:
         return _of_checkpoints(args, base)
     found = []

@@ -261,6 +261,13 @@ class Config:
         """A copy with the values of nested dictionaries."""
         return self.from_tree(merged(self.tree(), change, VARIANTS))
 
+    def with_data(self, text: str) -> "Config":
+        """A copy on the data set that `--data` names, or `with_root` the path that it names."""
+        from sparse_training.data.named import named
+
+        name, root = named(text)
+        return self.with_set([f"data.name={name}"]) if name else self.with_root(root)
+
     def with_root(self, root: str) -> "Config":
         """A copy whose data lie at `root`; one on Python's own sources reads the text there in their place."""
         name = "text" if self.data.name == "python-text" else self.data.name

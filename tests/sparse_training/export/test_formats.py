@@ -180,6 +180,16 @@ def test_a_run_is_exported_with_its_sizes_and_accuracies(
     assert capsys.readouterr().out.splitlines()[-2:] == [lines[2], f"wrote {copy}"]
 
 
+def test_of_a_run_only_the_place_of_its_data_can_be_said(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parser().execute(["export", str(run), "--out", str(tmp_path / "net.pt"), "--data", "digits"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "data='digits' is not left out" in line
+    assert "--data-root" in line
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
