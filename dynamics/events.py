@@ -36,7 +36,11 @@ class _PositiveEvents:
         reason = torch.where((a < 0) & (a * a + y * y < stop[1]), SEPARATRIX, reason)
         # From a > 0 the exact flow moves away from the wall: a step that lands behind it was too long.
         behind = torch.where(before[0] > 0, REJECT, torch.full_like(a, WALL))
-        return torch.where(y < 0, behind, reason)
+        reason = torch.where(y < 0, behind, reason)
+        if self.field.exponent < 2:
+            return reason
+        # While a < 0 w falls. In a stiff flow steps that are too long for w would leave it above the wall for ever.
+        return torch.where((before[0] < 0) & (a < 0) & (y > before[1]), REJECT, reason)
 
     def gap(self, state: State, reason: torch.Tensor, stop: torch.Tensor) -> torch.Tensor:
         a, y = state

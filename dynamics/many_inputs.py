@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import sympy as sp
 import torch
 
 from dynamics.fields import State
 from dynamics.outcome import CROSSED, DEAD, SEPARATRIX, TEACHER
+from dynamics.tracing import Symbol
 from theory.charts import Chart
 from theory.flows import Flow
 from theory.neuron import gradient_nd
@@ -142,7 +144,7 @@ class SlowNeuron:
 def metric(chart: Chart, theta: torch.Tensor) -> torch.Tensor:
     """g(θ) elementwise, from theory's expression."""
     value = _metric_function(chart)(theta)
-    return value if isinstance(value, torch.Tensor) else torch.full_like(theta, float(value))
+    return torch.full_like(theta, float(value)) if isinstance(value, int | float) else value
 
 
 def _length(w: torch.Tensor) -> torch.Tensor:
@@ -151,11 +153,14 @@ def _length(w: torch.Tensor) -> torch.Tensor:
 
 def _energies(flow: Flow, a: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
     """2ΣE(w_i)/E(a) − 1: below 0 where E(a) exceeds the sum so far that no error of integration could have done it."""
-    radius_a, radius_w = (
-        torch.as_tensor(chart.radius(x.double().cpu().numpy())).to(x)
-        for chart, x in ((flow.a, a), (flow.w, w))
-    )  # fmt: skip
-    return 2 * radius_w.square().sum(0) / radius_a.square() - 1
+    return 2 * radius(flow.w, w).square().sum(0) / radius(flow.a, a).square() - 1
+
+
+def radius(chart: Chart, theta: torch.Tensor) -> torch.Tensor:
+    """ρ(θ) elementwise, by theory's function for NumPy."""
+    if isinstance(theta, Symbol):
+        return np.asarray(chart.radius(theta)).item()
+    return torch.as_tensor(chart.radius(theta.double().cpu().numpy())).to(theta)
 
 
 def _kernel(opening: torch.Tensor) -> torch.Tensor:

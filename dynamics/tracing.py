@@ -2,14 +2,16 @@
 is done to them.
 
 A symbol stands where a tensor would. Every operation on it is one statement on vectors of `dynamics/kernel.c`, in the
-order in which torch would do it and rounded as torch rounds it.
+order in which torch would do it and rounded as torch rounds it. NumPy's functions can be called with it as well.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 SETS = 2  # of vectors
 
@@ -79,13 +81,26 @@ class Symbol:
     def __iter__(self) -> Iterator["Symbol"]:
         return (self[i] for i in range(len(self.rows)))
 
-    def __getitem__(self, key: int | slice | None) -> "Symbol":
+    def __getitem__(self, key: "int | slice | Symbol | tuple[slice, Symbol] | None") -> "Symbol":
+        where = key[-1] if isinstance(key, tuple) else key
+        if isinstance(where, Symbol) and where.logical:
+            return self  # all lanes are computed, and `__setitem__` picks those that were asked for
         if key is None and self.flat:
             return self._like(self.rows, flat=False)
         if self.flat or not isinstance(key, int | slice):
             raise UntraceableError(f"index {key}")
         rows = self.rows[key]
         return self._like(rows, flat=False) if isinstance(rows, list) else self._like([rows], flat=True)
+
+    def __setitem__(self, where: "Symbol", value: "Symbol") -> None:
+        self.rows = OPERATIONS["where"](where, value, self).rows
+
+    def __bool__(self) -> bool:
+        raise UntraceableError("a branch")
+
+    def any(self) -> bool:
+        """What is done if some lane asks for it is always done."""
+        return True
 
     def _like(self, rows: Sequence[str], *, flat: bool) -> "Symbol":
         return Symbol(self.program, rows, flat=flat, logical=self.logical)
@@ -96,11 +111,29 @@ class Symbol:
     ) -> "Symbol":
         return operation(func.__name__)(*args, **(kwargs or {}))
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **kwargs: Any) -> "Symbol":
+        return operation(NUMPY.get(ufunc.__name__, ufunc.__name__))(*(_plain(x) for x in operands), **kwargs)
+
+    def __array_function__(self, func: Any, types: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> "Symbol":
+        return operation(func.__name__)(*(_plain(x) for x in args), **kwargs)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.object_]:
+        if dtype is not None:
+            raise UntraceableError(f"an array of {dtype}")
+        whole = np.empty((), dtype=object)  # as numpy.asarray hands it on; see `_plain`
+        whole[()] = self
+        return whole
+
     def __getattr__(self, name: str) -> Callable[..., "Symbol"]:
         if name.startswith("__"):
             raise AttributeError(name)
         function = operation(name)
         return lambda *args, **kwargs: function(self, *args, **kwargs)
+
+
+def _plain(operand: Any) -> Any:
+    """The symbol that `Symbol.__array__` has wrapped; anything else as it is."""
+    return operand.item() if isinstance(operand, np.ndarray) and not operand.ndim else operand
 
 
 def operation(name: str) -> Callable[..., Symbol]:
@@ -216,6 +249,7 @@ OPERATIONS: dict[str, Callable[..., Symbol]] = {
     **{name: elementwise(f"each({name}, {{0}})") for name in ("sinh", "cosh", "tanh", "asinh", "acosh", "atanh")},
     **{name: elementwise(f"each({name}, {{0}})") for name in ("atan", "asin", "acos", "erf")},
 }
+NUMPY = {"absolute": "abs", "add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "negative": "neg"}
 _BINARY = {"add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "pow": "pow"}
 _LOGICAL = {"and": "{0} & {1}", "or": "{0} | {1}", "xor": "{0} ^ {1}", "lt": "{0} < {1}", "le": "{0} <= {1}"}
 _LOGICAL |= {"gt": "{0} > {1}", "ge": "{0} >= {1}", "eq": "{0} == {1}", "ne": "{0} != {1}"}

@@ -76,6 +76,15 @@ def test_outcome_agrees_with_exact_basin(flow):
     assert np.array_equal((ends.outcome == Outcome.RECOVERED)[clear], recovers(a, w, flow)[clear])
 
 
+@pytest.mark.parametrize("flow", [HAM(0.0, 1e8), HAM(1e8, 0.0), UnitSpeed(1.0, 2e-8)], ids=str)
+def test_a_weight_that_is_far_faster_than_the_other_comes_to_the_wall(flow):
+    """Steps that are too long for it, though within the tolerance, would leave it above the wall for ever."""
+    a, w = AXIS[::8, None], AXIS[None, ::8]
+    ends = integrate(flow, a, w)
+    assert not (ends.outcome == Outcome.UNDECIDED).any()
+    assert np.array_equal(ends.outcome == Outcome.RECOVERED, recovers(a, w, flow))
+
+
 class Sinh(Chart):
     def chart(self, u):
         return sp.sinh(u) / 2

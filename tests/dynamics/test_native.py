@@ -1,16 +1,37 @@
 """The loop in C against torch's operators: the same steps, from a cache that may be damaged, absent or read-only."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
 from fixtures.trajectories import differing
 
-from dynamics import Outcome, native
+from dynamics import Outcome, integrate_nd, native
+from dynamics.many_inputs import Neuron, radius
+from dynamics.nd import Systems
 from dynamics.stepper import System
 from dynamics.tracing import OPERATIONS
 from dynamics.trajectories import can_fuse, integrate
 from dynamics.workers import Limits, Starts, march
-from theory import HAM, LayerRates, Power, SignDescent, SignIn, Standard, UnitSpeed, margin, recovers
+from theory import (
+    HAM,
+    Chart,
+    ChartFlow,
+    Hypentropy,
+    Hyperbolic,
+    LayerRates,
+    Power,
+    Product,
+    Scaled,
+    SignDescent,
+    SignIn,
+    Standard,
+    UnitSpeed,
+    margin,
+    recovers,
+    recovers_nd,
+)
 
 pytestmark = pytest.mark.skipif(not can_fuse("cpu"), reason="needs a C compiler")
 ALGEBRAIC = [Standard(), SignIn(1.0, 0.5), LayerRates(1.0, 0.25), UnitSpeed(1.0, 0.25), HAM(2.0, 8.0)]
@@ -51,6 +72,65 @@ def test_the_loop_in_c_finds_the_same_basins(flow):
     a, w = np.meshgrid(*2 * [np.linspace(-2, 2, 41)])
     ends, clear = integrate(flow, a, w, fuse=True), np.abs(margin(a, w, flow)) > 1e-9
     assert np.array_equal((ends.outcome == Outcome.RECOVERED)[clear], recovers(a, w, flow)[clear])
+
+
+def starts_with_three_inputs(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Half of them with w near the half-line −se₁, where the flow is stiff and is followed on its slow manifold."""
+    rng = np.random.default_rng(4)
+    a, w = rng.normal(size=n), rng.normal(size=(n, 3))
+    w[::2] = np.column_stack([-np.abs(w[::2, 0]), 0.1 * w[::2, 1:]])
+    return a, w
+
+
+@pytest.mark.parametrize("flow", ALGEBRAIC, ids=str)
+def test_the_loop_in_c_finds_the_basins_of_three_inputs(flow):
+    systems = Systems(Neuron(flow, None, 1e-5), 3)
+    assert all(native.native(system, torch.float64) for system in (systems.whole, systems.slow, systems.fine))
+    a, w = starts_with_three_inputs(2000)
+    ends = integrate_nd(flow, a, w, fuse=True)
+    assert np.array_equal(ends.outcome == Outcome.RECOVERED, recovers_nd(a, w, flow))
+    assert np.array_equal(ends.outcome == Outcome.STUCK, ~recovers_nd(a, w, flow))
+
+
+@pytest.mark.parametrize("flow", [SignIn(1.0, 0.5), HAM(2.0, 8.0)], ids=str)
+def test_with_three_inputs_the_loop_in_c_takes_the_same_steps(flow):
+    a, w = starts_with_three_inputs(64)
+    plain, compiled = (integrate_nd(flow, a, w, fuse=fuse, max_steps=60) for fuse in (False, True))
+    assert np.array_equal(plain.reason, compiled.reason)
+    assert set(plain.outcome) == {Outcome.RECOVERED, Outcome.STUCK, Outcome.UNDECIDED}
+    for name, close in (("a", 1e-6), ("w", 1e-6), ("time", 1e-6), ("steps", 0)):
+        assert np.allclose(getattr(plain, name), getattr(compiled, name), rtol=close, atol=close), name
+
+
+def test_starts_with_two_inputs_at_the_edges_end_alike_in_c():
+    a = np.array([1, -1, 0, 1, -1, 0, 1e-30, 1e18, -1e-160, 1])
+    w = np.array([[0, 0], [0, 0], [0, 0], [-1, 0], [-1, 0], [-1, 1e-9], [1e-30, 0], [1, 1e18], [0, 1e-160], [1, 0]])
+    plain, compiled = (integrate_nd(SignIn(1.0, 0.5), a, w, fuse=fuse) for fuse in (False, True))
+    assert np.array_equal(plain.reason, compiled.reason)
+
+
+RADII = [Product(0.3), Hypentropy(2.0), Hyperbolic(3.0), Scaled(Hyperbolic(0.0), 4.0), Scaled(Product(2.0), 0.5)]
+
+
+@pytest.mark.parametrize("chart", RADII, ids=str)
+def test_radii_in_c_are_those_of_theory(chart):
+    plain, compiled = reasons(lambda x, y: radius(chart, torch.where(x.abs() <= 3, x, 0.25)))
+    torch.testing.assert_close(compiled, plain, rtol=1e-13, atol=0.0)
+
+
+@dataclass(frozen=True)
+class Cubic(Chart):
+    """θ = u³ + u, whose radius no statement in C computes."""
+
+    def chart(self, u):
+        return u**3 + u
+
+
+def test_a_flow_whose_radius_has_no_statement_in_c_is_left_to_torch():
+    a, w = starts_with_three_inputs(8)
+    flow = ChartFlow(Cubic(), Cubic())
+    plain, compiled = (integrate_nd(flow, a, w, fuse=fuse, max_steps=9) for fuse in (False, True))
+    assert differing(plain, compiled) == []
 
 
 ROUNDED = {
