@@ -20,6 +20,8 @@ REPARAMS = {"sign-in": "Sign-In", "ham": "HAM"}
 def beside_published(path: Path, sweep: str = "", setting: str = "") -> Rows:
     """A row for each arm of a sweep: n, mean ± half of its 95 % interval, paired difference, published value, source.
 
+    Where runs diverged it says how many did, and where a difference is over fewer seeds than the mean, over how many.
+
     path: a ledger.   sweep: which one, if it has several.   setting: published network and data to set beside all arms,
     such as "CIFAR-10, ResNet-20"; otherwise those of the runs, if numbers for them were published.
 
@@ -37,7 +39,8 @@ def beside_published(path: Path, sweep: str = "", setting: str = "") -> Rows:
     comparisons = compare(ledger, header["sweep"])
     rows = []
     for each, row in zip(comparisons, rows_of(comparisons, header), strict=True):
-        shown = {key: row[key] for key in ("arm", *each.point, "n", metric, minus) if key in row}
+        told_of = ("arm", *each.point, "n", metric, "diverged", minus, "pairs")
+        shown = {key: row[key] for key in told_of if key in row}
         told = _published(each, setting) if metric == "test_accuracy" else None
         rows.append({**shown, "published": told and told[0], "source": told and told[1]})
     return rows

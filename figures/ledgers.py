@@ -16,6 +16,7 @@ def ledger_figure(path: Path, sweep: str = "") -> "Figure":
     """Left, the metric of each seed and its mean; right, where there is a comparison, differences with 95 % intervals.
 
     sweep: which one of the ledger, if it has several. Differences that the table calls not resolved are open circles.
+    Runs that diverged have no metric: how many there are of which arm stands below the left panel.
 
     Raises:
         InputError: the file is no ledger with such a sweep.
@@ -28,7 +29,8 @@ def ledger_figure(path: Path, sweep: str = "") -> "Figure":
 
     ledger = Ledger(path)
     header = header_of(ledger, sweep)
-    shown = [each for each in compare(ledger, header["sweep"]) if each.mean is not None]
+    every = compare(ledger, header["sweep"])
+    shown = [each for each in every if each.mean is not None]
     against, metric = header["against"], header["metric"]
     columns = 2 if any(each.difference for each in shown) else 1
     figure, panels = grid_of(columns, "double", 0.28 * len(shown) + 0.7, sharey=True)
@@ -36,7 +38,9 @@ def ledger_figure(path: Path, sweep: str = "") -> "Figure":
         label(each.arm, each.point): [number for run in each.numbers.values() if (number := run[metric]) is not None]
         for each in shown
     }
-    draw_intervals(panels[0], values, {}, metric.replace("_", " "))
+    lost = [f"{label(each.arm, each.point)} {each.diverged} of {len(each.records)}" for each in every if each.diverged]
+    told = "".join(f"\n{line}" for line in ("runs that diverged:", *lost)) if lost else ""
+    draw_intervals(panels[0], values, {}, metric.replace("_", " ") + told)
     if columns == 2:
         axes = panels[1]
         axes.axvline(0, color="black", lw=0.6, ls="--")
