@@ -237,12 +237,19 @@ def _flips(folder: Path) -> dict[str, Any]:
 
 
 def _sharpness(run: "Run", samples: int) -> dict[str, Any]:
-    """λ_max of the last network: mean cross-entropy on training images, in θ, on the active weights."""
+    """λ_max of the last network: mean cross-entropy on training images, in θ, on the active weights.
+
+    In float64 where the weights of a run that all but diverged are so large that the curvature overflows float32.
+    """
+    import torch
     from torch.nn.functional import cross_entropy
 
     from sparse_training.sharpness import max_eigenvalue
 
     data = run.config.data.load(augment=False)
     batch = data.samples("train", min(samples, data.n_train), run.config.seed)
-    pair = max_eigenvalue(run.model(), cross_entropy, batch, run.masks(), tol=1e-3)
+    try:
+        pair = max_eigenvalue(run.model(), cross_entropy, batch, run.masks(), tol=1e-3)
+    except InputError:
+        pair = max_eigenvalue(run.model(), cross_entropy, batch, run.masks(), tol=1e-3, dtype=torch.float64)
     return {"samples": samples, "value": pair.value, "error": pair.error, "converged": pair.converged}

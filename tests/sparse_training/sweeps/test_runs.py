@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,11 +16,16 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+import torch
+from torch.nn.functional import cross_entropy
 
 from sparse_training.__main__ import parser
+from sparse_training.masks import make_masks
+from sparse_training.models import build
 from sparse_training.runs.config import Config
 from sparse_training.runs.run import Run
-from sparse_training.sweeps import Ledger, Sweep
+from sparse_training.sharpness import max_eigenvalue
+from sparse_training.sweeps import Ledger, Sweep, job
 from sparse_training.sweeps.addresses import changed
 from sparse_training.sweeps.job import Ending, perform, without_places
 from sparse_training.sweeps.local import Local
@@ -208,6 +214,22 @@ def test_a_full_disk_ends_a_run_in_one_line(sweep: Make, monkeypatch: pytest.Mon
     assert ending is Ending.DIED
     assert "No space left" in reason or "not enough memory" in reason
     assert "\n" not in reason
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e12])
+def test_weights_that_all_but_diverged_have_a_curvature(scale: float) -> None:
+    """The test loss of such a network is finite, and float32 holds no product with its Hessian."""
+    config, model = Config.preset("digits-mlp"), build("mlp", num_classes=10, in_channels=1, image_size=8)
+    masks = make_masks(model, 0.1, "random", seed=0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter *= scale
+    run: Any = SimpleNamespace(config=config, model=lambda: deepcopy(model), masks=lambda: masks)
+    found = job._sharpness(run, 50)
+    batch = config.data.load(augment=False).samples("train", 50, config.seed)
+    exact = max_eigenvalue(model, cross_entropy, batch, masks, tol=1e-3, dtype=torch.float64)
+    assert found["value"] == pytest.approx(exact.value, rel=2e-3)
+    assert (found["samples"], found["converged"]) == (50, True)
 
 
 def test_the_settings_of_a_line_name_no_place_on_the_machine() -> None:
