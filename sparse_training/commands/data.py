@@ -83,7 +83,7 @@ def _cache(clear: bool) -> None:
 
 
 def _text(args: argparse.Namespace) -> None:
-    from commons.cli import wrote
+    from commons.cli import counting, wrote
     from commons.files import output_file, write_csv
     from commons.tables import aligned
     from sparse_training import data
@@ -101,7 +101,8 @@ def _text(args: argparse.Namespace) -> None:
     print(f"dropped   {record['dropped_test_lines']:,} long lines of the test that are in training too")
     print(f"digest    {record['digest']}")
     if args.baselines:
-        rows = [{"model": model, "bits per byte": bits} for model, bits in baselines(found).items()]
+        with counting("models") as count:
+            rows = [{"model": name, "bits per byte": bits} for name, bits in baselines(found, report=count).items()]
         print(f"\n{aligned(rows)}", end="")
         if args.out is not None:
             tested = {"digest": record["digest"], "test crops": found.n_test}

@@ -2,7 +2,9 @@
 
 import lzma
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +16,12 @@ Codes = NDArray[np.int64]
 ORDER = 5
 
 
-def baselines(text: Text, order: int = ORDER) -> dict[str, float]:
+def baselines(text: Text, order: int = ORDER, report: Callable[[int, int], object] | None = None) -> dict[str, float]:
     """Bits per byte of the labels of all test crops, by the name of the model.
 
     n-grams are trained on the training text, and see the held-out bytes before each label even where these belong to
-    another crop. zlib and xz compress the labels one after the other and see no training text.
+    another crop. zlib and xz compress the labels one after the other and see no training text. report(done, of) is
+    called after each model.
 
     Raises:
         InputError: the text is not read as bytes.
@@ -28,10 +31,18 @@ def baselines(text: Text, order: int = ORDER) -> dict[str, float]:
     train, test = (text.tokens[split].cpu().numpy() for split in ("train", "test"))
     places = text.test_places().flatten().numpy()
     labels = test[places].tobytes()
-    found = {"unigram": unigram(train, test[places])}
-    found |= {f"{n}-gram (Kneser-Ney)": kneser_ney(train, test, places, n) for n in range(2, order + 1)}
-    found["zlib"] = 8 * len(zlib.compress(labels, 9)) / len(labels)
-    found["xz"] = 8 * len(lzma.compress(labels, preset=9 | lzma.PRESET_EXTREME)) / len(labels)
+    grams = {f"{n}-gram (Kneser-Ney)": partial(kneser_ney, train, test, places, n) for n in range(2, order + 1)}
+    models: dict[str, Callable[[], float]] = {
+        "unigram": lambda: unigram(train, test[places]),
+        **grams,
+        "zlib": lambda: 8 * len(zlib.compress(labels, 9)) / len(labels),
+        "xz": lambda: 8 * len(lzma.compress(labels, preset=9 | lzma.PRESET_EXTREME)) / len(labels),
+    }
+    found = {}
+    for done, (name, measure) in enumerate(models.items(), start=1):
+        found[name] = measure()
+        if report is not None:
+            report(done, len(models))
     return found
 
 
