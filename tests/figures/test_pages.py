@@ -92,6 +92,16 @@ def test_a_phone_shows_the_figure_that_fits_it_and_leaves_out_empty_cells(pages:
     assert tab.evaluate(f"{empty}.length") == 0
 
 
+def test_nothing_is_cut_from_a_printed_page(pages: dict[str, Path], tab: Page) -> None:
+    tab.open(pages["report"])
+    tab.look(718)  # the width of A4 within its margins
+    tab.send("Emulation.setEmulatedMedia", media="print")
+    beyond = "[...document.querySelectorAll('main *')].filter(each => each.getBoundingClientRect().right > 719)"
+    cut = tab.evaluate(f"{beyond}.filter(each => !each.closest('math')).map(each => each.outerHTML.slice(0, 80))")
+    tab.send("Emulation.setEmulatedMedia", media="")
+    assert cut == []
+
+
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The source of axe-core, from npm; the test is skipped where that cannot be had."""
