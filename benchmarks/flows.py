@@ -10,7 +10,7 @@ A flow that `integrate_nd` refuses has no row at d = 3.
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -82,39 +82,44 @@ def contradicted(right: Answers, clear: Answers, ends: Trajectories) -> int:
     return int((((ends.outcome == Outcome.RECOVERED) != right) & decided).sum())
 
 
-def measure(grid: int, many: list[int], rounds: int) -> list[dict[str, Any]]:
-    """A row for each job."""
+def measure(grid: int, many: list[int], rounds: int) -> Iterator[list[dict[str, Any]]]:
+    """After each round a row for each job."""
     jobs = tasks(grid, many)
     seconds: dict[Job, list[float]] = {job: [] for job in jobs}
-    ends = {}
     with progress() as bar:
         for _ in bar.track(range(rounds), description="rounds"):
+            ends = {}
             for job, task in jobs.items():
                 begun = time.process_time()
                 ends[job] = task.solve()
                 seconds[job].append(time.process_time() - begun)
-    rows = []
-    for job, spent in sorted(seconds.items(), key=lambda item: item[0][:3]):
-        found = ends[job]
-        least, middle, most = ratios([1 / x for x in spent], [1 / x for x in seconds[job._replace(flow="standard")]])
-        rows.append(
-            {
-                **job._asdict(),
-                **spread([found.outcome.size / x for x in spent], "starts a second"),
-                "steps a start": round(float(found.steps.mean()), 1),
-                "million steps a second": round(float(found.steps.sum()) / min(spent) / 1e6, 3),
-                "least of standard": round(least, 2),
-                "of standard": round(middle, 2),
-                "most of standard": round(most, 2),
-                "undecided": int((found.outcome == Outcome.UNDECIDED).sum()),
-                "wrong": jobs[job].wrong(found),
-            }
-        )
-    return rows
+            yield [row(job, ends[job], jobs[job].wrong(ends[job]), seconds) for job in sorted(jobs, key=by_size)]
+
+
+def by_size(job: Job) -> tuple[int, str, int]:
+    """What the rows are sorted by, beside the order of the flows."""
+    return job[:3]
+
+
+def row(job: Job, ends: Trajectories, wrong: int, seconds: dict[Job, list[float]]) -> dict[str, Any]:
+    """The line of a job, of which every round has taken so many seconds."""
+    spent, standard = seconds[job], seconds[job._replace(flow="standard")]
+    least, middle, most = ratios([1 / x for x in spent], [1 / x for x in standard])
+    return {
+        **job._asdict(),
+        **spread([job.starts / x for x in spent], "starts a second"),
+        "steps a start": round(float(ends.steps.mean()), 1),
+        "million steps a second": round(float(ends.steps.sum()) / min(spent) / 1e6, 3),
+        "least of standard": round(least, 2),
+        "of standard": round(middle, 2),
+        "most of standard": round(most, 2),
+        "undecided": int((ends.outcome == Outcome.UNDECIDED).sum()),
+        "wrong": wrong,
+    }
 
 
 def main() -> int:
-    """Print and write the table."""
+    """Print the table, and write it after every round."""
     parser = Parser(prog="python -m benchmarks.flows", description=__doc__)
     parser.add_argument("--grid", type=int, default=256, help="starts along each axis at d = 1")
     parser.add_argument("--many", type=int, nargs="+", default=[512, 4096, 65536], help="numbers of starts at d = 3")
@@ -127,15 +132,16 @@ def main() -> int:
 def run(args: argparse.Namespace) -> None:
     """The command."""
     torch.set_num_threads(1)
-    rows = measure(args.grid, args.many, args.rounds)
+    out = output_directory("out", args.out) if args.out else None
+    many = " ".join(map(str, args.many))
+    rows: list[dict[str, Any]] = []
+    for done, rows in enumerate(measure(args.grid, args.many, args.rounds), start=1):
+        if out:
+            write_csv(out / "flows-speed.csv", rows)
+            made = f"python -m benchmarks.flows --grid {args.grid} --many {many} --rounds {done}"
+            told = f"Starts a second of processor time, one thread, until each is decided; made by `{made}`. {READ}"
+            write_text(out / "flows-speed.md", f"# Speed by flow\n\n{aligned(rows)}\n{told}\n")
     print(aligned(rows))
-    if args.out:
-        out = output_directory("out", args.out)
-        write_csv(out / "flows-speed.csv", rows)
-        many = " ".join(map(str, args.many))
-        made = f"python -m benchmarks.flows --grid {args.grid} --many {many} --rounds {args.rounds}"
-        told = f"Starts a second of processor time, one thread, until each is decided; made by `{made}`. {READ}"
-        write_text(out / "flows-speed.md", f"# Speed by flow\n\n{aligned(rows)}\n{told}\n")
 
 
 READ = """The loop in C is
