@@ -28,7 +28,7 @@ from dynamics import Outcome, Trajectories, integrate, integrate_nd
 from theory import FLOWS, margin, recovers, recovers_nd
 
 Answers = NDArray[np.bool_]
-MOST_OF_TORCH = 4096  # starts at d = 3, beyond which torch's operators take minutes for all flows
+MOST_OF_TORCH = 512  # starts at d = 3, beyond which torch's operators take minutes for all flows and rounds
 
 
 class Job(NamedTuple):
