@@ -43,7 +43,11 @@ def test_workers_end_with_their_parent(number: signal.Signals, tmp_path: Path) -
     script = tmp_path / "child.py"
     script.write_text(CHILD)
     parent = subprocess.Popen(
-        [sys.executable, script], env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL
+        [sys.executable, script],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.DEVNULL,
+        # a shell that runs the tests in the background lets its children ignore SIGINT
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
     def children() -> list[int]:
