@@ -126,18 +126,15 @@ def _theorems(proofs: list[dict[str, Any]]) -> Section:
 
 
 def _measured(figures: Path, settings: Mapping[str, Any], tables: Mapping[str, Rows]) -> list[Section]:
-    models = list(dict.fromkeys(row["model"] for row in tables["networks"]))
-    seeds = f"{settings['seeds']} seeds"
+    return [
+        *_neuron(figures, tables),
+        *[_problem(rung, name, tables[f"problem-{name}"]) for rung, name in enumerate(PROBLEMS, start=1)],
+        *_networks(figures, settings, tables),
+    ]
 
-    def drawn(kind: str, caption: str) -> list[Picture]:
-        return [
-            Picture(
-                f"{kind}-{model}", figures / f"{kind}-{model}.svg", f"{model}: {caption}",
-                f"python -m figures {kind}-{model}",
-            )
-            for model in models
-        ]  # fmt: skip
 
+def _neuron(figures: Path, tables: Mapping[str, Rows]) -> list[Section]:
+    """The single neuron: where its flows end."""
     agreement = min(row["agreement"] for row in tables["phase"])
     starts = tables["phase"][0]["starts"]
     theorems = Picture(
@@ -164,7 +161,24 @@ def _measured(figures: Path, settings: Mapping[str, Any], tables: Mapping[str, R
                              " with 95 % intervals.", "python -m figures geometry phase/geometry.npz")],
             tables=[Table("geometry", "Share of Gaussian starts of scale 1 that recover", tables["geometry"])],
         ),
-        *[_problem(rung, name, tables[f"problem-{name}"]) for rung, name in enumerate(PROBLEMS, start=1)],
+    ]  # fmt: skip
+
+
+def _networks(figures: Path, settings: Mapping[str, Any], tables: Mapping[str, Rows]) -> list[Section]:
+    """Networks on digits: flips, transplants and sharpness."""
+    models = list(dict.fromkeys(row["model"] for row in tables["networks"]))
+    seeds = f"{settings['seeds']} seeds"
+
+    def drawn(kind: str, caption: str) -> list[Picture]:
+        return [
+            Picture(
+                f"{kind}-{model}", figures / f"{kind}-{model}.svg", f"{model}: {caption}",
+                f"python -m figures {kind}-{model}",
+            )
+            for model in models
+        ]  # fmt: skip
+
+    return [
         Section(
             "Training from scratch at 90 % sparsity",
             figures=drawn("flips", f"share of active weights whose sign flipped, mean and 95 % interval over {seeds}."),

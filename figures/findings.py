@@ -128,9 +128,9 @@ def geometry_finding(shares: Sequence[Row]) -> Finding:
     sign_in, rates = (next(v for k, v in recovered.items() if k.startswith(name)) for name in ("Sign-In, β_a", "layer"))
     verdict = Verdict.AGREES if sign_in > rates else Verdict.DISAGREES
     measured = (
-        f"of random starts a < 0 < w recover {100 * sign_in:.1f} % with Sign-In (1, 0.25), {100 * rates:.1f} % with"
+        f"of random starts a < 0 < w recover {100 * sign_in:.1f} % with Sign-In (1, 0.25),"
+        f" {100 * rates:.1f} % with layer rates"
     )
-    measured += " layer rates"
     return Finding(claims.GEOMETRY, "–", (Answer("single neuron", measured, verdict),))
 
 

@@ -142,9 +142,8 @@ def _table(rows: Sequence[Mapping[str, str]], kind: str, numbers: set[str] | Non
     """Cells that are HTML already as a table. The roles keep its meaning where a phone shows cards."""
 
     def aligned(key: str, value: str = "") -> str:
-        kinds = ["number"] * (key in (numbers or ())) + ["empty"] * (
-            value in ("", "–")
-        )  # a card leaves out what is empty
+        empty = value in ("", "–")  # a card leaves it out
+        kinds = ["number"] * (key in (numbers or ())) + ["empty"] * empty
         return f' class="{" ".join(kinds)}"' if kinds else ""
 
     heads = "".join(

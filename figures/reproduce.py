@@ -3,7 +3,7 @@
 This orders the work and names the files. A killed run goes on where it was.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -256,19 +256,27 @@ def _draw(out: Path, diagrams: Diagrams, geometry: "Sweep") -> None:
 
     folder = out / "figures"
     folder.mkdir(exist_ok=True)
-    in_report: dict[str, Callable[[], Figure]] = {
+    drawers: dict[str, Callable[[], Figure]] = {
         "theorems": lambda: theorems_figure(list(diagrams.values())),
         "geometry": lambda: geometry_figure(geometry),
         **{name: partial(kept.draw, kept.found(out)) for name, kept in OF_MODELS.items()},
     }
+    _save_for_report(folder, lambda: ((name, draw()) for name, draw in drawers.items()))
     with paper_style():
-        for name, draw in in_report.items():
-            save_figure(draw(), folder / name)
         for name, diagram in diagrams.items():
             save_figure(phase_figure(diagram), folder / f"phase-{diagram_file(name)}")
+
+
+def _save_for_report(folder: Path, drawn: "Callable[[], Iterable[tuple[str, Figure]]]") -> None:
+    """Figures by name in every format, and for phones as SVG of one column. drawn: draws them in the style in force."""
+    from figures.style import paper_style, save_figure
+
+    with paper_style():
+        for name, figure in drawn():
+            save_figure(figure, folder / name)
     with paper_style("single"):
-        for name, draw in in_report.items():
-            save_figure(draw(), folder / f"{name}-single", ("svg",))
+        for name, figure in drawn():
+            save_figure(figure, folder / f"{name}-single", ("svg",))
 
 
 def _files(language: Language) -> list[str]:
@@ -280,13 +288,6 @@ def _files(language: Language) -> list[str]:
 
 def _keep(out: Path, language: Language) -> None:
     """The tables and the pictures of runs on text, beside those of this reproduction."""
-    from figures.style import paper_style, save_figure
-
     for name, rows in language.tables.items():
         write_table(rows, out / "tables" / name)
-    with paper_style():
-        for name, figure in language.drawn().items():
-            save_figure(figure, out / "figures" / name)
-    with paper_style("single"):
-        for name, figure in language.drawn().items():
-            save_figure(figure, out / "figures" / f"{name}-single", ("svg",))
+    _save_for_report(out / "figures", lambda: language.drawn().items())

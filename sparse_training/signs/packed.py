@@ -65,12 +65,12 @@ def pack_signs(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None
     for name, weight in weights.items():
         theta = weight.detach().flatten()
         bits = torch.stack((theta < 0, theta == 0))
-        unknown[name] = theta.isnan()
+        nan = theta.isnan()
         if masks is not None and name in masks:
             active = masks[name].to(theta.device).flatten()
             bits |= ~active
-            unknown[name] &= active
-        unknown[name] = unknown[name].any()
+            nan &= active
+        unknown[name] = nan.any()
         planes.append(pack_bits(bits).flatten())
     if planes and torch.stack(list(unknown.values())).any():
         name = next(name for name, found in unknown.items() if found)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -248,8 +249,9 @@ def _sharpness(run: "Run", samples: int) -> dict[str, Any]:
 
     data = run.config.data.load(augment=False)
     batch = data.samples("train", min(samples, data.n_train), run.config.seed)
+    solve = partial(max_eigenvalue, run.model(), cross_entropy, batch, run.masks(), tol=1e-3)
     try:
-        pair = max_eigenvalue(run.model(), cross_entropy, batch, run.masks(), tol=1e-3)
+        pair = solve()
     except InputError:
-        pair = max_eigenvalue(run.model(), cross_entropy, batch, run.masks(), tol=1e-3, dtype=torch.float64)
+        pair = solve(dtype=torch.float64)
     return {"samples": samples, "value": pair.value, "error": pair.error, "converged": pair.converged}

@@ -35,7 +35,6 @@ def square(count: int, extent: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
 
 
 @given(a=st.floats(-2, 2), w=st.floats(0.1, 2), lr=st.floats(1e-3, 0.05))
-@settings(deadline=None)
 def test_without_averages_a_step_is_the_sign(a: float, w: float, lr: float) -> None:
     assume(abs(a) > 1e-3 and abs(a * w - 1) > 1e-3)
     after = adam(a, w, lr=lr, steps=1, **SIGN)
@@ -82,7 +81,6 @@ def test_without_eps_no_start_stays_where_the_flow_does() -> None:
 
 
 @given(a=st.floats(0.1, 3), w=st.floats(-0.5, -1e-4), lr=st.floats(0.01, 0.5), eps=st.floats(1e-4, 1))
-@settings(deadline=None)
 def test_the_wall_opens_where_half_of_lr_a_squared_exceeds_slope_and_eps(
     a: float, w: float, lr: float, eps: float
 ) -> None:
@@ -107,7 +105,7 @@ def test_it_crosses_where_no_gradient_flow_does() -> None:
     beta=st.tuples(st.floats(0.1, 1), st.floats(0.1, 1)),
     steps=st.integers(1, 20),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_sign_steps_keep_the_difference_of_the_factors_and_move_beta_by_the_law(
     theta: tuple[float, float], beta: tuple[float, float], steps: int
 ) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from commons import InputError
@@ -16,7 +16,6 @@ from theory import Power, SignIn, Standard
 
 
 @given(a=st.floats(0.5, 3), w=st.floats(-1, -0.01), lr=st.floats(0.01, 0.5))
-@settings(deadline=None)
 def test_step_behind_the_wall_is_exact(a, w, lr):
     after = gradient_descent(a, w, lr=lr, steps=1)
     assert float(after.w) == pytest.approx(w * (1 - lr * a * a / 2), rel=1e-12, abs=1e-15)

@@ -163,7 +163,7 @@ def test_what_a_horizon_cuts_off_takes_longer(flow):
 
 
 @given(a=st.floats(0.01, 3), w=st.floats(-3, -0.01), rtol=st.floats(1e-8, 0.5))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_no_tolerance_jumps_the_wall(a, w, rtol):
     assert integrate(Standard(), a, w, rtol=rtol).outcome != Outcome.RECOVERED
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
@@ -118,7 +118,6 @@ def test_on_samples_the_energies_decide_too():
 
 
 @given(opening=st.floats(1e-6, 1.5), size=st.floats(0.1, 10), a=st.floats(-5, 5))
-@settings(deadline=None)
 def test_the_gradient_has_its_digits_beside_the_half_line(opening, size, a):
     """∂L/∂a = ½a‖w‖² − (‖w‖/2π)(sin ω − ω cos ω), which is taken here from its series where ω is small."""
     w = torch.tensor([[-size * np.cos(opening)], [size * np.sin(opening)]])

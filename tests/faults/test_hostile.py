@@ -251,7 +251,7 @@ def test_random_bytes_to_every_reader(tmp_path, ledger, reader):
         b"\x89PNG\r\n\x1a\n",
     ]
 
-    @settings(max_examples=60, database=None, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @settings(max_examples=60, database=None, suppress_health_check=list(HealthCheck), derandomize=True)
     @given(st.sampled_from(starts), st.binary(max_size=120))
     def fuzz(start, rest):
         path.write_bytes(start + rest)
@@ -312,7 +312,7 @@ def test_arguments_at_random(tmp_path, ledger, monkeypatch):
     monkeypatch.chdir(tmp_path)
     known = [(words, options) for words, options in commands() if words[-1] not in ("reproduce", "theory")]
 
-    @settings(max_examples=400, database=None, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @settings(max_examples=400, database=None, suppress_health_check=list(HealthCheck), derandomize=True)
     @given(st.data())
     def fuzz(data):
         words, options = data.draw(st.sampled_from(known))

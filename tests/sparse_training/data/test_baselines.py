@@ -13,7 +13,7 @@ from sparse_training.data.baselines import _tables, baselines, kneser_ney, unigr
 from sparse_training.data.text import Text
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.binary(min_size=6, max_size=200), st.binary(min_size=4, max_size=4), st.integers(1, 5))
 def test_probabilities_of_all_bytes_sum_to_one(train: bytes, before: bytes, order: int) -> None:
     probability = np.full(256, 1 / 256)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from commons import InputError
@@ -104,7 +104,6 @@ def test_the_global_random_state_is_kept(source):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@settings(deadline=None)
 @given(
     st.integers(0, 3), st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.booleans()), min_size=1, max_size=5)
 )

@@ -54,7 +54,7 @@ def test_the_record_names_the_files_in_order_and_the_bytes(library: Text) -> Non
     assert changed.digest != library.digest
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.dictionaries(st.sampled_from([f"package{i}" for i in range(30)]), st.integers(0, 10**6), min_size=2))
 def test_held_out_packages_are_some_and_not_all_and_do_not_depend_on_the_order(sizes: dict[str, int]) -> None:
     chosen = held_out(sizes)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -83,7 +83,6 @@ def test_a_compressed_graph_is_small(tmp_path: Path) -> None:
     places=st.sets(st.integers(0, 2000) | st.sampled_from([0, 1, 254, 255, 256, 510, 511]), max_size=9),
     size=st.integers(2001, 2010),
 )
-@settings(deadline=None)
 def test_running_sums_of_steps_are_the_places(places: set[int], size: int) -> None:
     dense = np.zeros((1, size), np.float32)
     dense[0, sorted(places)] = 1 + np.arange(len(places))

@@ -41,7 +41,7 @@ def drawn(shape: tuple[int, ...], density: float, dtype: torch.dtype, seed: int)
 @given(
     shape=shapes, density=st.sampled_from([0, 0.02, 0.1, 0.5, 1]), dtype=st.sampled_from(DTYPES), seed=st.integers(0)
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_sparse_layout_keeps_every_bit(shape, density, dtype, seed):
     tensor, mask = drawn(shape, density, dtype, seed % 2**31)
     back, support = decode(*encode(tensor, mask), shape)
@@ -74,7 +74,7 @@ def two_of_four(shape: tuple[int, ...], seed: int) -> torch.Tensor:
 
 
 @given(shape=shapes, fewer=st.booleans(), dtype=st.sampled_from(DTYPES), seed=st.integers(0, 2**31))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @pytest.mark.filterwarnings("ignore::sparse_training.masks.EmptyLayer")
 def test_the_layout_of_2_in_4_keeps_every_bit(shape, fewer, dtype, seed):
     tensor, some = drawn(shape, 0.6 if fewer else 1, dtype, seed)

@@ -15,7 +15,7 @@ from torch import nn
 from sparse_training.masks import DISTRIBUTIONS, SCORES, EmptyLayer, from_scores, make_masks, prunable
 from sparse_training.masks.distributions import water_fill
 
-LAWS = settings(deadline=None, max_examples=40)
+LAWS = settings(max_examples=40)
 densities = st.one_of(st.floats(0.001, 1.0), st.sampled_from([0.001, 0.5, 1.0]))
 widths = st.integers(1, 9)
 

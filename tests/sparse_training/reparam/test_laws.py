@@ -111,7 +111,7 @@ NORMAL = st.floats(-1024, 1024, width=32).filter(lambda x: x == 0 or abs(x) > 1e
 
 
 @given(theta=st.lists(NORMAL, min_size=1, max_size=20), beta=st.floats(2**-10, 2**10, width=32))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_any_weight_starts_on_its_orbit(theta: list[float], beta: float) -> None:
     layer = nn.Linear(len(theta), 1, bias=False)
     with torch.no_grad():

@@ -58,7 +58,7 @@ def test_the_line_with_the_most_measurements_counts_in_either_order(tmp_path: Pa
         assert [run["sharpness"] for run in ledger.runs()] == [1.0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_a_damaged_line_is_named_and_left_out_and_the_next_one_is_whole(data: st.DataObject) -> None:
     import tempfile
